@@ -1,0 +1,39 @@
+"""Pseudo-gradients and aggregates as bytes: canonical, bounded, numpy only.
+
+`compress` picks what is worth sending, `encode_blob` and `decode_blob` carry it, `encode_aggregate` and
+`decode_aggregate` carry what a round makes of all contributions.
+"""
+
+from emerit.codec.aggregate import Aggregate, decode_aggregate, encode_aggregate
+from emerit.codec.blob import (
+    CODEC_TOPK_SIGN,
+    HEADER_BYTES,
+    BlobExpectation,
+    BlobHeader,
+    decode_blob,
+    encode_blob,
+    largest_blob_bytes,
+)
+from emerit.codec.compress import compress
+from emerit.codec.rice import rice_parameter
+from emerit.codec.update import UNIT, SparseUpdate, chunk_lengths, kept_per_chunk, kept_total
+
+__all__ = [
+    "CODEC_TOPK_SIGN",
+    "HEADER_BYTES",
+    "UNIT",
+    "Aggregate",
+    "BlobExpectation",
+    "BlobHeader",
+    "SparseUpdate",
+    "chunk_lengths",
+    "compress",
+    "decode_aggregate",
+    "decode_blob",
+    "encode_aggregate",
+    "encode_blob",
+    "kept_per_chunk",
+    "kept_total",
+    "largest_blob_bytes",
+    "rice_parameter",
+]

@@ -1,0 +1,1 @@
+"""The pure core of the protocol: no clock, no disk, no network; integers wherever parties must agree."""

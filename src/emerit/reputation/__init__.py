@@ -1,0 +1,1 @@
+"""Reputation: MeritRank on the feedback graph."""

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.34;
+
+import {ITrainingRun} from "../../src/interfaces/ITrainingRun.sol";
+import {Phase, Role} from "../../src/types/Types.sol";
+import {RunFixture} from "../utils/RunFixture.sol";
+
+contract TrainingRunContributionsTest is RunFixture {
+    bytes32 private constant SEALED = keccak256("commitment");
+
+    function commitAs(address operator, uint32 round) private {
+        vm.prank(operator);
+        run.commit(round, SEALED);
+    }
+
+    function revealAs(address operator, uint32 round, bytes32 contentHash_, string memory cid, bytes32 salt_)
+        private
+    {
+        vm.prank(operator);
+        run.reveal(round, contentHash_, cid, salt_);
+    }
+
+    function toReveal() private {
+        startRun();
+        commit(0);
+        commit(1);
+        vm.warp(run.status().phaseEndsAt);
+    }
+
+    function expectBadOpening(uint32 round, bytes32 opened) private {
+        bytes32 kept = bytes32(bytes24(commitment(round, 0)));
+        expectError(abi.encodeWithSelector(ITrainingRun.BadOpening.selector, kept, opened));
+    }
+
+    function opening(address account, bytes32 contentHash_, string memory cid, bytes32 salt_)
+        private
+        view
+        returns (bytes32)
+    {
+        return keccak256(
+            abi.encode(
+                keccak256("emerit/contribution/v1"),
+                block.chainid,
+                address(run),
+                uint32(0),
+                account,
+                contentHash_,
+                keccak256(bytes(cid)),
+                salt_
+            )
+        );
+    }
+
+    /* REVERTS: COMMIT */
+
+    function test_RevertWhen_CommittingBeforeTheStart() public {
+        joinAll();
+        expectError(
+            abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.NotStarted, Phase.Train)
+        );
+        commitAs(trainerOperator(0), 0);
+    }
+
+    function test_RevertWhen_CommittingTooLate() public {
+        startRun();
+        skip(60);
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Draw, Phase.Train));
+        commitAs(trainerOperator(0), 0);
+    }
+
+    function test_RevertWhen_CommittingInAnotherRound() public {
+        startRun();
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongRound.selector, 1, 0));
+        commitAs(trainerOperator(0), 1);
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongRound.selector, type(uint32).max, 0));
+        commitAs(trainerOperator(0), type(uint32).max);
+    }
+
+    function test_RevertWhen_AStrangerCommits() public {
+        startRun();
+        expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, stranger));
+        commitAs(stranger, 0);
+        expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, trainer(0)));
+        commitAs(trainer(0), 0);
+    }
+
+    function test_RevertWhen_AValidatorCommits() public {
+        startRun();
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongRole.selector, 3, Role.Validator, Role.Trainer));
+        commitAs(validatorOperator(0), 0);
+    }
+
+    function test_RevertWhen_ANewcomerCommits() public {
+        startRun();
+        joinTrainer(3);
+        expectError(abi.encodeWithSelector(ITrainingRun.NotActive.selector, 6, 0));
+        commitAs(trainerOperator(3), 0);
+    }
+
+    function test_RevertWhen_CommittingAfterLeaving() public {
+        joinAll();
+        joinTrainer(3);
+        vm.prank(trainer(0));
+        stakes.leave(address(run));
+        run.start();
+        expectError(abi.encodeWithSelector(ITrainingRun.NotActive.selector, 0, 0));
+        commitAs(trainerOperator(0), 0);
+    }
+
+    function test_RevertWhen_CommittingTwice() public {
+        startRun();
+        commitAs(trainerOperator(0), 0);
+        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyCommitted.selector, 0, 0));
+        commitAs(trainerOperator(0), 0);
+    }
+
+    /* REVERTS: REVEAL */
+
+    function test_RevertWhen_RevealingInTheWrongPhase() public {
+        startRun();
+        commit(0);
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Train, Phase.Reveal));
+        revealAs(trainerOperator(0), 0, contentHash(0, 0), CID, salt(0, 0));
+        skip(90);
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Draw, Phase.Reveal));
+        revealAs(trainerOperator(0), 0, contentHash(0, 0), CID, salt(0, 0));
+    }
+
+    function test_RevertWhen_RevealingAsAnother() public {
+        toReveal();
+        expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, stranger));
+        revealAs(stranger, 0, contentHash(0, 0), CID, salt(0, 0));
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongRole.selector, 4, Role.Validator, Role.Trainer));
+        revealAs(validatorOperator(1), 0, contentHash(0, 0), CID, salt(0, 0));
+        expectError(abi.encodeWithSelector(ITrainingRun.NotCommitted.selector, 2, 0));
+        revealAs(trainerOperator(2), 0, contentHash(0, 0), CID, salt(0, 0));
+    }
+
+    function test_RevertWhen_RevealingACopy() public {
+        startRun();
+        bytes32 copied = commitment(0, 0);
+        vm.prank(trainerOperator(1));
+        run.commit(0, copied);
+        vm.warp(run.status().phaseEndsAt);
+        bytes32 opened = opening(trainer(1), contentHash(0, 0), CID, salt(0, 0));
+        expectBadOpening(0, opened);
+        revealAs(trainerOperator(1), 0, contentHash(0, 0), CID, salt(0, 0));
+    }
+
+    function test_RevertWhen_TheOpeningIsWrong() public {
+        toReveal();
+        bytes32 other = keccak256("other");
+        expectBadOpening(0, opening(trainer(0), other, CID, salt(0, 0)));
+        revealAs(trainerOperator(0), 0, other, CID, salt(0, 0));
+        expectBadOpening(0, opening(trainer(0), contentHash(0, 0), "bafy", salt(0, 0)));
+        revealAs(trainerOperator(0), 0, contentHash(0, 0), "bafy", salt(0, 0));
+        expectBadOpening(0, opening(trainer(0), contentHash(0, 0), CID, other));
+        revealAs(trainerOperator(0), 0, contentHash(0, 0), CID, other);
+    }
+
+    function test_RevertWhen_TheCommitmentIsOfAnotherRunOrChain() public {
+        startRun();
+        bytes32 sealed_ = commitment(0, 0);
+        commit(0);
+        vm.chainId(block.chainid + 1);
+        vm.warp(run.status().phaseEndsAt);
+        expectError(
+            abi.encodeWithSelector(
+                ITrainingRun.BadOpening.selector, bytes32(bytes24(sealed_)), commitment(0, 0)
+            )
+        );
+        revealAs(trainerOperator(0), 0, contentHash(0, 0), CID, salt(0, 0));
+    }
+
+    function test_RevertWhen_TheCidIsTooLong() public {
+        toReveal();
+        string memory cid = string(new bytes(129));
+        expectError(abi.encodeWithSelector(ITrainingRun.CidTooLong.selector, 129, 128));
+        revealAs(trainerOperator(0), 0, contentHash(0, 0), cid, salt(0, 0));
+    }
+
+    function test_RevertWhen_RevealingTwice() public {
+        toReveal();
+        reveal(0);
+        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyRevealed.selector, 0, 0));
+        revealAs(trainerOperator(0), 0, contentHash(0, 0), CID, salt(0, 0));
+    }
+
+    function test_RevertWhen_RevealingTheCommitmentOfARoundBefore() public {
+        startRun();
+        commit(0);
+        skip(60);
+        skip(30);
+        draw();
+        skip(60);
+        skip(60);
+        run.voidRound(0);
+        commit(1);
+        vm.warp(run.status().phaseEndsAt);
+        expectError(abi.encodeWithSelector(ITrainingRun.NotCommitted.selector, 0, 1));
+        revealAs(trainerOperator(0), 1, contentHash(0, 0), CID, salt(0, 0));
+    }
+
+    /* REVERTS: DRAW */
+
+    function test_RevertWhen_DrawingTooEarly() public {
+        toReveal();
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Reveal, Phase.Draw));
+        run.draw(0);
+        reveal(0);
+        reveal(1);
+        uint64 drawableAt = uint64(block.timestamp) + 4 + 1;
+        vm.warp(drawableAt - 1);
+        expectError(abi.encodeWithSelector(ITrainingRun.TooEarly.selector, drawableAt));
+        run.draw(0);
+    }
+
+    function test_RevertWhen_DrawingTwice() public {
+        toReveal();
+        reveal(0);
+        reveal(1);
+        draw();
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Score, Phase.Draw));
+        run.draw(0);
+    }
+
+    /* EFFECTS */
+
+    function test_Commit() public {
+        startRunCheckedIn();
+        skip(3);
+        vm.expectEmit(address(run));
+        emit ITrainingRun.ContributionCommitted(0, 1, SEALED);
+        commitAs(trainerOperator(1), 0);
+
+        assertEq(run.status().commits, 1, "commits");
+        assertEq(run.status().expectedCommits, 1, "expected commits");
+        assertEq(run.roundInfo(0).commits, 1, "commits in the record");
+    }
+
+    function test_Reveal() public {
+        toReveal();
+        vm.expectEmit(address(run));
+        emit ITrainingRun.ContributionRevealed(0, 1, 1, contentHash(0, 1), CID);
+        reveal(1);
+
+        bytes32 cidHash = keccak256(bytes(CID));
+        bytes32 running = keccak256(abi.encode(bytes32(0), uint32(1), contentHash(0, 1), cidHash));
+        assertEq(run.roundInfo(0).revealsHash, running, "running hash");
+        reveal(0);
+        running = keccak256(abi.encode(running, uint32(0), contentHash(0, 0), cidHash));
+        assertEq(run.roundInfo(0).revealsHash, running, "running hash of two");
+        assertEq(run.status().reveals, 2, "reveals");
+    }
+
+    function test_RevealWithTheLongestCid() public {
+        startRun();
+        string memory cid = string(new bytes(128));
+        bytes32 sealed_ = opening(trainer(0), contentHash(0, 0), cid, salt(0, 0));
+        vm.prank(trainerOperator(0));
+        run.commit(0, sealed_);
+        skip(60);
+        revealAs(trainerOperator(0), 0, contentHash(0, 0), cid, salt(0, 0));
+
+        assertEq(run.status().reveals, 1, "reveals");
+    }
+
+    function test_TheSlotIsUsedAgainInTheNextRound() public {
+        startRunCheckedIn();
+        settleRound(1 ether);
+        commit(0);
+        commit(1);
+        commit(2);
+        assertEq(uint8(phase()), uint8(Phase.Reveal), "all were expected by their reveals");
+        reveal(0);
+
+        assertEq(run.status().round, 1, "round");
+        assertEq(run.status().reveals, 1, "reveals");
+        assertEq(run.roundInfo(0).reveals, 3, "reveals before");
+    }
+
+    function test_Draw() public {
+        toReveal();
+        reveal(0);
+        reveal(1);
+        skip(5);
+        vm.prevrandao(uint256(42));
+        bytes32 seed = keccak256(
+            abi.encode(keccak256("emerit/evaluate/v1"), block.chainid, address(run), uint32(0), uint256(42))
+        );
+        vm.expectEmit(address(run));
+        emit ITrainingRun.Drawn(0, seed);
+        vm.prank(stranger);
+        run.draw(0);
+
+        assertEq(run.status().evalSeed, seed, "seed");
+        assertEq(run.roundInfo(0).evalSeed, seed, "seed in the record");
+        assertEq(run.roundInfo(0).drawnAt, block.timestamp, "time");
+    }
+}

@@ -1,0 +1,203 @@
+"""JSON-RPC over HTTP in which a whole call, not each socket operation, has a deadline.
+
+A node that hangs on a half-open socket looks alive and earns nothing, so the time left is armed again before
+every send and receive. (Name resolution is the one step the operating system bounds by its own limits.)
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import math
+import socket
+import ssl
+import threading
+import time
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+from web3 import HTTPProvider
+from web3.types import RPCEndpoint
+
+from emerit.errors import UnavailableError, UsageError
+from emerit.telemetry import mask_url
+
+MAX_RESPONSE_BYTES = 256 * 1024 * 1024
+_READ_BYTES = 1 << 20
+_STALE = (http.client.RemoteDisconnected, http.client.CannotSendRequest, ConnectionError)
+
+
+class _Timed:
+    """Mixin for sockets: every operation gets what is left of the deadline."""
+
+    expires: float = math.inf
+
+    def _arm(self) -> None:
+        remaining = self.expires - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("deadline passed")
+        self.settimeout(None if math.isinf(remaining) else remaining)  # type: ignore[attr-defined]
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        self._arm()
+        return super().recv_into(*args, **kwargs)  # type: ignore[misc]
+
+    def sendall(self, *args: Any, **kwargs: Any) -> None:
+        self._arm()
+        super().sendall(*args, **kwargs)  # type: ignore[misc]
+
+
+class _PlainSocket(_Timed, socket.socket):
+    pass
+
+
+class _TlsSocket(_Timed, ssl.SSLSocket):
+    pass
+
+
+class _Connection:
+    """One kept-alive HTTP/1.1 connection."""
+
+    def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
+        parts = urlsplit(url)
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if tls else 80)
+        self._tls = tls
+        self._http: http.client.HTTPConnection | None = None
+        self._sock: _PlainSocket | _TlsSocket
+
+    def close(self) -> None:
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._http is not None and self._http.sock is not None
+
+    def post(self, path: str, body: bytes, headers: dict[str, str], expires: float) -> tuple[int, bytes]:
+        """Send one request and return (status, body); the connection is closed if anything goes wrong."""
+        try:
+            connection = self._opened(expires)
+            self._sock.expires = expires
+            connection.request("POST", path, body, headers)
+            with connection.getresponse() as response:
+                return response.status, _read_bounded(response)
+        except BaseException:
+            self.close()
+            raise
+
+    def _opened(self, expires: float) -> http.client.HTTPConnection:
+        if self._http is not None and self._http.sock is not None:
+            return self._http
+        left = expires - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("deadline passed")
+        raw = socket.create_connection((self._host, self._port), timeout=left)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._http = http.client.HTTPConnection(self._host, self._port)
+        if self._tls is None:
+            self._sock = _PlainSocket(fileno=raw.detach())
+        else:
+            raw.settimeout(max(expires - time.monotonic(), 0.001))
+            self._sock = cast(_TlsSocket, self._tls.wrap_socket(raw, server_hostname=self._host))
+        self._http.sock = self._sock
+        return self._http
+
+
+def _read_bounded(response: http.client.HTTPResponse) -> bytes:
+    parts: list[bytes] = []
+    total = 0
+    while part := response.read(_READ_BYTES):
+        total += len(part)
+        if total > MAX_RESPONSE_BYTES:
+            raise UnavailableError(
+                "rpc-response-too-large",
+                f"The RPC answered with more than {MAX_RESPONSE_BYTES} bytes.",
+                "Ask for a smaller range.",
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+class DeadlineProvider(HTTPProvider):
+    """web3's HTTP provider with one total deadline per call and one kept-alive connection per thread.
+
+    About 0.25 ms of client CPU for a small call, a quarter of what the stock provider takes, which matters
+    when a dozen processes poll on two cores. A connection that the server closed while it was idle is opened
+    again once within the same deadline.
+
+    Raises (from `make_request`): UsageError `rpc-url-invalid` at construction; UnavailableError
+    `rpc-unreachable`, `rpc-timeout`, `rpc-rate-limited`, `rpc-http-error` or `rpc-response-too-large`.
+    """
+
+    def __init__(self, rpc_url: str, deadline_seconds: float) -> None:
+        parts = urlsplit(rpc_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(
+                "rpc-url-invalid",
+                f"{mask_url(rpc_url)!r} is not an http or https URL.",
+                "Give the JSON-RPC address as http://host:port.",
+            )
+        super().__init__(rpc_url)
+        self._url = rpc_url
+        self._deadline_seconds = deadline_seconds
+        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._headers = {"Content-Type": "application/json", "Host": parts.netloc.rpartition("@")[2]}
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+        self._tls = _tls_context() if parts.scheme == "https" else None
+        self._local = threading.local()
+
+    def close(self) -> None:
+        """Close this thread's connection; the next call opens a new one."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+
+    def _make_request(self, method: RPCEndpoint, request_data: bytes) -> bytes:
+        expires = time.monotonic() + self._deadline_seconds
+        where = mask_url(self._url)
+        try:
+            status, body = self._post(request_data, expires)
+        except TimeoutError as error:
+            raise UnavailableError(
+                "rpc-timeout",
+                f"{where} did not answer {method} within {self._deadline_seconds:g} s.",
+                "Try again, or use another RPC.",
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise UnavailableError(
+                "rpc-unreachable",
+                f"Could not reach the chain at {where}: {error}.",
+                "Start the chain (emerit devnet up) or correct rpc_url.",
+            ) from error
+        return _checked(status, body, where)
+
+    def _post(self, body: bytes, expires: float) -> tuple[int, bytes]:
+        connection: _Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = _Connection(self._url, self._tls)
+        reused = connection.is_open
+        try:
+            return connection.post(self._path, body, self._headers, expires)
+        except _STALE:
+            if not reused:
+                raise
+            return connection.post(self._path, body, self._headers, expires)
+
+
+def _tls_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.sslsocket_class = _TlsSocket
+    return context
+
+
+def _checked(status: int, body: bytes, where: str) -> bytes:
+    """Pass a JSON-RPC body on, whatever the status; name what else went wrong."""
+    if status == 429:
+        raise UnavailableError("rpc-rate-limited", f"{where} limits our requests.", "Slow down, or use another RPC.")
+    if status == 200 or body.lstrip()[:1] == b"{":
+        return body
+    raise UnavailableError("rpc-http-error", f"{where} answered with HTTP status {status}.", "Check rpc_url.")

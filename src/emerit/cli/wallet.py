@@ -1,0 +1,42 @@
+"""`emerit wallet create|list`: keystores of this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from emerit.cli.shared import JsonOption, PasswordOption, WalletDirOption, console, print_json
+from emerit.keys.keystore import Keystore, read_password
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the new wallet")],
+    wallet_dir: WalletDirOption = None,
+    password_file: PasswordOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key and keep it encrypted (keystore V3, mode 0600); never overwrites one."""
+    keystore = Keystore(wallet_dir)
+    address = keystore.create(name, read_password("Password for the new wallet", file=password_file, confirm=True))
+    if as_json:
+        print_json({"name": name, "address": address, "folder": str(keystore.folder)})
+        return
+    console().print(f"{name}: {address}\nkept in {keystore.folder}; back it up", highlight=False)
+    console().print("Nobody of this project will ever ask for it.")
+
+
+@app.command(name="list")
+def list_wallets(wallet_dir: WalletDirOption = None, as_json: JsonOption = False) -> None:
+    """List the wallets of this machine."""
+    rows = Keystore(wallet_dir).list()
+    if as_json:
+        print_json([{"name": row.name, "address": row.address, "path": str(row.path)} for row in rows])
+        return
+    for row in rows:
+        console().print(f"{row.name:<20} {row.address}", highlight=False)
+    if not rows:
+        console().print("No wallet yet. Make one: emerit wallet create NAME")

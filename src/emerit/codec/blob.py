@@ -1,0 +1,245 @@
+"""A contribution as bytes: one encoding for each, and a decoder that refuses every other.
+
+Layout, all integers little-endian::
+
+    magic "EMRT"  u16 version  u16 codec  u32 extension length, must be 0
+    u64 chain id  20 run  u32 round  20 account  32 base state root  32 tensor table hash
+    u64 size  u32 chunk  u32 k
+    u16 scales[n_chunks]
+    signs       one bit for every entry of a chunk whose scale is not 0; 1 is minus
+    remainders  r bits for each of them (Golomb-Rice, see `emerit.codec.rice`)
+    quotients   unary
+
+Chunks with scale 0 take no more than their scale. Lengths follow from size, chunk, k and scales, so none is
+written; each of the last three parts is filled up to whole bytes with zero bits.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from eth_utils.address import to_checksum_address
+
+from emerit.codec.reader import Bytes, Reader
+from emerit.codec.rice import (
+    gaps_of,
+    pack_bits,
+    pack_quotients,
+    pack_remainders,
+    rice_parameter,
+    unary_bits_at_most,
+)
+from emerit.codec.update import (
+    SparseUpdate,
+    check_shape,
+    chunk_lengths,
+    first_indices,
+    kept_per_chunk,
+    kept_total,
+)
+from emerit.errors import UsageError
+from emerit.protocol import minifloat
+from emerit.protocol.types import check_address, check_hash, check_uint
+
+MAGIC = b"EMRT"
+VERSION = 1
+CODEC_TOPK_SIGN = 1
+_HEADER = struct.Struct("<4sHHIQ20sI20s32s32sQII")
+HEADER_BYTES = _HEADER.size
+
+
+@dataclass(frozen=True)
+class BlobHeader:
+    """Who made a contribution, for which round, from which state, and how it is laid out.
+
+    `run` and `account` are checksummed addresses, `base_state_root` and `table_hash` 32 bytes, `size` the number
+    of parameters. Raises RefusedError `value-invalid` for a field that does not fit its width.
+    """
+
+    chain_id: int
+    run: str
+    round: int
+    account: str
+    base_state_root: bytes
+    table_hash: bytes
+    codec_id: int
+    size: int
+    chunk: int
+    k: int
+
+    def __post_init__(self) -> None:
+        """Check that every field fits the layout."""
+        for name, bits in (("chain_id", 64), ("round", 32), ("codec_id", 16), ("size", 64), ("chunk", 32), ("k", 32)):
+            check_uint(name, getattr(self, name), bits)
+        check_address("run", self.run)
+        check_address("account", self.account)
+        check_hash("base_state_root", self.base_state_root)
+        check_hash("table_hash", self.table_hash)
+
+
+@dataclass(frozen=True)
+class BlobExpectation:
+    """What the chain and the manifest say that a contribution must be; the fields are those of `BlobHeader`."""
+
+    chain_id: int
+    run: str
+    round: int
+    account: str
+    base_state_root: bytes
+    table_hash: bytes
+    size: int
+    chunk: int
+    k: int
+    codec_id: int = CODEC_TOPK_SIGN
+
+    def header(self) -> BlobHeader:
+        """Return the only header that meets this expectation."""
+        return BlobHeader(
+            chain_id=self.chain_id,
+            run=self.run,
+            round=self.round,
+            account=self.account,
+            base_state_root=self.base_state_root,
+            table_hash=self.table_hash,
+            codec_id=self.codec_id,
+            size=self.size,
+            chunk=self.chunk,
+            k=self.k,
+        )
+
+
+_REFUSALS = (
+    ("codec_id", "codec", "uses another codec"),
+    ("chain_id", "wrong-chain", "was made for another chain"),
+    ("run", "wrong-run", "was made for another run"),
+    ("round", "wrong-round", "was made for another round"),
+    ("account", "wrong-author", "was made by another account"),
+    ("base_state_root", "wrong-base", "was made from another state"),
+    ("table_hash", "wrong-table", "was made for another tensor table"),
+    ("size", "shape", "has another number of parameters"),
+    ("chunk", "shape", "has another chunk length"),
+    ("k", "shape", "has another number of entries a chunk"),
+)
+
+
+def largest_blob_bytes(size: int, chunk: int, k: int) -> int:
+    """Return the length in bytes of the longest blob that `decode_blob` can accept for this shape.
+
+    Raises UsageError `codec-shape`.
+    """
+    check_shape(size, chunk, k)
+    kept = kept_total(size, chunk, k)
+    r = rice_parameter(chunk, k)
+    unary = unary_bits_at_most(size - kept, kept, r)
+    return HEADER_BYTES + 2 * -(-size // chunk) + sum(-(-bits // 8) for bits in (kept, kept * r, unary))
+
+
+def encode_blob(header: BlobHeader, update: SparseUpdate) -> bytes:
+    """Return the one encoding of a contribution.
+
+    Raises UsageError `update-invalid` when the update is not in its one form, or is not what the header says.
+    """
+    update.check()
+    declared = (header.codec_id, header.size, header.chunk, header.k)
+    if declared != (CODEC_TOPK_SIGN, update.size, update.chunk, update.k):
+        raise UsageError("update-invalid", "The header declares another codec or shape than the update has.")
+    live = update.live()
+    counts = np.where(update.scales != 0, update.kept(), 0)
+    gaps = gaps_of(update.indices[live] % update.chunk, counts)
+    r = rice_parameter(update.chunk, update.k)
+    return b"".join(
+        (
+            _pack_header(header),
+            update.scales.astype("<u2").tobytes(),
+            pack_bits(update.signs[live] < 0),
+            pack_remainders(gaps, r),
+            pack_quotients(gaps, r),
+        )
+    )
+
+
+def decode_blob(data: Bytes, expected: BlobExpectation, max_bytes: int) -> tuple[BlobHeader, SparseUpdate]:
+    """Return what a stranger's blob says, if it is the one encoding of a contribution that meets `expected`.
+
+    Memory and time are bounded by `expected.size` and the length of the data; nothing is allocated for a size
+    that the data only declares. `encode_blob` of the result gives `data` again.
+
+    Raises:
+        RefusedError: `blob-too-large`, `blob-truncated`, `blob-magic`, `blob-version`, `blob-extension`,
+            `blob-codec`, `blob-wrong-chain`, `blob-wrong-run`, `blob-wrong-round`, `blob-wrong-author`,
+            `blob-wrong-base`, `blob-wrong-table`, `blob-shape`, `blob-scale`, `blob-gaps`, `blob-padding`,
+            `blob-trailing`.
+        UsageError: `codec-shape` when the expectation itself is impossible.
+    """
+    size, chunk, k = expected.size, expected.chunk, expected.k
+    check_shape(size, chunk, k)
+    reader = Reader(data, "blob", max_bytes)
+    header = _read_header(reader, expected.header())
+    scales = np.frombuffer(reader.take(2 * -(-size // chunk), "scales"), dtype="<u2").astype(np.uint16)
+    if np.any(scales == minifloat.ABSTAIN):
+        reader.refuse("scale", "has a scale of 0xFFFF, which is no number")
+    kept = kept_per_chunk(size, chunk, k)
+    counts = np.where(scales != 0, kept, 0)
+    minus = reader.take_bits(int(counts.sum()), "signs")
+    places = reader.take_places(counts, chunk_lengths(size, chunk), rice_parameter(chunk, k))
+    reader.finish()
+
+    live = np.repeat(scales != 0, kept)
+    indices = first_indices(size, chunk, k)
+    indices[live] = places + np.repeat(np.arange(len(scales)) * chunk, counts)
+    signs = np.ones(len(indices), dtype=np.int8)
+    signs[live] = 1 - 2 * minus.view(np.int8)
+    return header, SparseUpdate(size, chunk, k, indices, signs, scales)
+
+
+def _pack_header(header: BlobHeader) -> bytes:
+    return _HEADER.pack(
+        MAGIC,
+        VERSION,
+        header.codec_id,
+        0,
+        header.chain_id,
+        bytes.fromhex(header.run[2:]),
+        header.round,
+        bytes.fromhex(header.account[2:]),
+        header.base_state_root,
+        header.table_hash,
+        header.size,
+        header.chunk,
+        header.k,
+    )
+
+
+def _read_header(reader: Reader, wanted: BlobHeader) -> BlobHeader:
+    magic, version, codec_id, extension, chain_id, run, round_, account, base, table, size, chunk, k = _HEADER.unpack(
+        reader.take(HEADER_BYTES, "header")
+    )
+    if magic != MAGIC:
+        reader.refuse("magic", "does not begin with EMRT")
+    if version != VERSION:
+        reader.refuse("version", f"has version {version}, not {VERSION}")
+    if extension != 0:
+        reader.refuse("extension", f"announces an extension of {extension} bytes, which this version has not")
+    found = BlobHeader(
+        chain_id=chain_id,
+        run=to_checksum_address(run),
+        round=round_,
+        account=to_checksum_address(account),
+        base_state_root=base,
+        table_hash=table,
+        codec_id=codec_id,
+        size=size,
+        chunk=chunk,
+        k=k,
+    )
+    for name, reason, what in _REFUSALS:
+        if getattr(found, name) != getattr(wanted, name):
+            reader.refuse(reason, f"{what}: {_shown(found, name)}, not {_shown(wanted, name)}")
+    return found
+
+
+def _shown(header: BlobHeader, name: str) -> str:
+    value = getattr(header, name)
+    return value.hex() if isinstance(value, bytes) else str(value)

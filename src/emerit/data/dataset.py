@@ -1,0 +1,140 @@
+"""A run's sequences, read from verified local copies of its shards."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emerit.errors import RefusedError, UsageError
+from emerit.protocol.manifest import CorpusSpec, ShardSpec
+
+Fetch = Callable[[str, str, int], bytes]
+"""fetch(cid, sha256 in hex, max_bytes) -> bytes; raises UnavailableError when nobody answers in time."""
+
+
+class ShardReader:
+    """The sequences of one part of a corpus, numbered from 0 across its shards.
+
+    A shard is fetched when one of its sequences is first asked for, and used only after its length and SHA-256
+    are found right, also when it was in the cache. Cached shards are named by their hash and appear whole or not
+    at all, so several processes can share a folder.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[ShardSpec],
+        sequence_tokens: int,
+        shard_sequences: int,
+        cache_folder: Path,
+        fetch: Fetch,
+    ) -> None:
+        """Take the shards in order; nothing is read or fetched yet."""
+        self._shards = tuple(shards)
+        self._sequence_tokens = sequence_tokens
+        self._shard_sequences = shard_sequences
+        self._cache_folder = cache_folder
+        self._fetch = fetch
+        self._open: dict[int, NDArray[np.uint8]] = {}
+        self.count = sum(shard.sequences for shard in shards)
+
+    def sequences(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return uint8[n, sequence_tokens], a copy: the sequences `ids` int64[n], in that order, repeats allowed.
+
+        Raises:
+            UsageError: `sequence-range` when an id is not in [0, count).
+            RefusedError: `shard-length` or `shard-hash` when what was fetched is not the shard.
+            Whatever `fetch` raises.
+        """
+        ids = np.asarray(ids, dtype=np.int64)
+        if ids.size and (ids.min() < 0 or ids.max() >= self.count):
+            raise UsageError("sequence-range", f"There are {self.count} sequences; ids go from 0 below that.")
+        out = np.empty((len(ids), self._sequence_tokens), dtype=np.uint8)
+        places, rows = np.divmod(ids, self._shard_sequences)
+        for place in np.unique(places):
+            here = places == place
+            out[here] = self._rows(int(place))[rows[here]]
+        return out
+
+    def prefetch(self) -> None:
+        """Fetch and verify every shard that is not open yet; raises as `sequences` does."""
+        for place in range(len(self._shards)):
+            self._rows(place)
+
+    def _rows(self, place: int) -> NDArray[np.uint8]:
+        """Return the verified shard as uint8[sequences, sequence_tokens], memory-mapped read-only."""
+        if place not in self._open:
+            shard = self._shards[place]
+            shape = (shard.sequences, self._sequence_tokens)
+            path = self._cache_folder / f"{_checked_name(shard.sha256)}.shard"
+            if not _is_shard(path, shard, shape):
+                data = self._fetch(shard.cid, shard.sha256, shape[0] * shape[1])
+                _check_shard(data, shard, shape)
+                _write_atomically(path, data)
+            self._open[place] = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
+        return self._open[place]
+
+
+class Dataset:
+    """Both parts of a run's corpus: `train` and `validation`, each a `ShardReader`."""
+
+    def __init__(self, spec: CorpusSpec, cache_folder: Path, fetch: Fetch) -> None:
+        """Take the corpus as the manifest has it; the folder is made when the first shard is stored."""
+        self.spec = spec
+        self.train = ShardReader(spec.train_shards, spec.sequence_tokens, spec.shard_sequences, cache_folder, fetch)
+        self.validation = ShardReader(
+            spec.validation_shards, spec.sequence_tokens, spec.shard_sequences, cache_folder, fetch
+        )
+
+    def sequences(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return uint8[n, sequence_tokens]: training sequences; see `ShardReader.sequences`."""
+        return self.train.sequences(ids)
+
+
+def _checked_name(sha256: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise UsageError("shard-name", f"{sha256!r} is not a SHA-256 in hex.")
+    return sha256
+
+
+def _is_shard(path: Path, shard: ShardSpec, shape: tuple[int, int]) -> bool:
+    """Return whether the cache holds this very shard; a damaged copy counts as none and will be replaced."""
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size != shape[0] * shape[1]:
+                return False
+            return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
+    except FileNotFoundError:
+        return False
+
+
+def _check_shard(data: bytes, shard: ShardSpec, shape: tuple[int, int]) -> None:
+    if len(data) != shape[0] * shape[1]:
+        raise RefusedError(
+            "shard-length", f"Shard {shard.cid} has {len(data)} bytes, not {shape[0] * shape[1]}.", "Try another node."
+        )
+    if hashlib.sha256(data).hexdigest() != shard.sha256:
+        raise RefusedError("shard-hash", f"Shard {shard.cid} is not what the manifest names.", "Try another node.")
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that other processes see whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem[:8]}-", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise

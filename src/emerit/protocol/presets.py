@@ -1,0 +1,213 @@
+"""Named settings: what a run trains (`Preset`) and how long its phases are (`RunClock`).
+
+`tiny` is for tests (seconds on one core), `demo` for `make demo` (0.84M parameters, a few minutes on two
+cores), `small` for a first real run (about 3M parameters). The choices come from measurements: k = 256 of
+4096 for runs of tens of rounds, a trial step of 1/5, p = 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from emerit import PROTOCOL_VERSION
+from emerit.errors import UsageError
+from emerit.protocol.manifest import (
+    CodecSpec,
+    CorpusSpec,
+    LimitsSpec,
+    Manifest,
+    ModelSpec,
+    OuterSpec,
+    ReputationSpec,
+    ScoringSpec,
+    TrainingSpec,
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All of a manifest but its corpus and initial weights; `shard_sequences` is the shard size to cut."""
+
+    name: str
+    shard_sequences: int
+    model: ModelSpec
+    training: TrainingSpec
+    codec: CodecSpec
+    outer: OuterSpec
+    scoring: ScoringSpec
+    reputation: ReputationSpec
+    limits: LimitsSpec
+
+    def manifest(self, name: str, corpus: CorpusSpec, initial_seed: bytes, initial_state_root: bytes) -> Manifest:
+        """Return the manifest of a run with this preset; the seed and the root have 32 bytes each.
+
+        Raises:
+            RefusedError: `manifest-invalid`, when the corpus does not fit the model's context.
+        """
+        return Manifest(
+            protocol_version=PROTOCOL_VERSION,
+            name=name,
+            model=self.model,
+            initial_seed=initial_seed.hex(),
+            initial_state_root=initial_state_root.hex(),
+            tokenizer="bytes",
+            corpus=corpus,
+            training=self.training,
+            codec=self.codec,
+            outer=self.outer,
+            scoring=self.scoring,
+            reputation=self.reputation,
+            limits=self.limits,
+        )
+
+
+@dataclass(frozen=True)
+class RunClock:
+    """The durations of `RunParams`, in seconds; deadlines are upper bounds, phases close early.
+
+    The field names are those of `RunParams`, so `RunParams(**dataclasses.asdict(clock), ...)` works.
+    """
+
+    train_seconds: int
+    reveal_seconds: int
+    draw_delay_seconds: int
+    score_seconds: int
+    weight_reveal_seconds: int
+    settle_seconds: int
+    min_round_seconds: int
+    nominal_round_seconds: int
+    challenge_window_seconds: int
+
+
+_DEMO: Final = Preset(
+    name="demo",
+    shard_sequences=1024,
+    model=ModelSpec(preset="demo", vocabulary=256, context=128, d_model=128, layers=4, heads=4),
+    training=TrainingSpec(
+        inner_steps=20,
+        batch_sequences=8,
+        assigned_sequences=80,
+        learning_rate=2e-3,
+        warmup_steps=30,
+        planned_rounds=14,
+        final_lr_fraction=0.1,
+        beta1=0.9,
+        beta2=0.95,
+        weight_decay=0.1,
+        clip_norm=1.0,
+        error_feedback_decay=0.95,
+    ),
+    codec=CodecSpec(name="topk-sign", chunk=4096, k=256),
+    outer=OuterSpec(lr_numerator=1, lr_denominator=1, divisor_floor=1, max_aggregated=16),
+    scoring=ScoringSpec(
+        random_sequences=64,
+        own_sequences=64,
+        trial_numerator=1,
+        trial_denominator=5,
+        z=1.0,
+        power=2.0,
+        history_decay=0.7,
+        gap_floor=0.25,
+        balance_rate=0.3,
+        balance_floor=-0.25,
+        weight_unit=1e-12,
+        loss_unit=1e-7,
+    ),
+    reputation=ReputationSpec(
+        continue_ppb=850_000_000,
+        connectivity_decay_ppb=500_000_000,
+        neck_threshold_ppb=900_000_000,
+        neck_min_validators=4,
+        epoch_weight_ppb=200_000_000,
+    ),
+    limits=LimitsSpec(max_blob_bytes=4 << 20),
+)
+
+_TINY: Final = replace(
+    _DEMO,
+    name="tiny",
+    shard_sequences=256,
+    model=ModelSpec(preset="tiny", vocabulary=256, context=32, d_model=32, layers=1, heads=2),
+    training=replace(
+        _DEMO.training,
+        inner_steps=4,
+        batch_sequences=4,
+        assigned_sequences=8,
+        warmup_steps=4,
+        planned_rounds=8,
+    ),
+    scoring=replace(_DEMO.scoring, random_sequences=16, own_sequences=8),
+)
+
+_SMALL: Final = replace(
+    _DEMO,
+    name="small",
+    shard_sequences=4096,
+    model=ModelSpec(preset="small", vocabulary=256, context=128, d_model=256, layers=4, heads=8),
+    training=replace(
+        _DEMO.training,
+        inner_steps=30,
+        batch_sequences=8,
+        assigned_sequences=120,
+        learning_rate=1e-3,
+        warmup_steps=100,
+        planned_rounds=60,
+    ),
+    scoring=replace(_DEMO.scoring, random_sequences=128, own_sequences=96),
+)
+
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({p.name: p for p in (_TINY, _DEMO, _SMALL)})
+
+_DEMO_CLOCK: Final = RunClock(
+    train_seconds=60,
+    reveal_seconds=20,
+    draw_delay_seconds=0,
+    score_seconds=90,
+    weight_reveal_seconds=20,
+    settle_seconds=30,
+    min_round_seconds=3,
+    nominal_round_seconds=30,
+    challenge_window_seconds=1,
+)
+
+CLOCKS: Final[Mapping[str, RunClock]] = MappingProxyType(
+    {
+        "tiny": replace(_DEMO_CLOCK, min_round_seconds=1),
+        "demo": _DEMO_CLOCK,
+        "devnet": RunClock(
+            train_seconds=300,
+            reveal_seconds=60,
+            draw_delay_seconds=0,
+            score_seconds=300,
+            weight_reveal_seconds=60,
+            settle_seconds=120,
+            min_round_seconds=5,
+            nominal_round_seconds=120,
+            challenge_window_seconds=60,
+        ),
+    }
+)
+
+
+def preset(name: str) -> Preset:
+    """Return the preset of that name; raises `UsageError("preset-unknown")` with a suggestion."""
+    if name in PRESETS:
+        return PRESETS[name]
+    raise UsageError("preset-unknown", f"There is no preset {name!r}.", _suggest(name, PRESETS))
+
+
+def clock(name: str) -> RunClock:
+    """Return the clock of that name; raises `UsageError("clock-unknown")` with a suggestion."""
+    if name in CLOCKS:
+        return CLOCKS[name]
+    raise UsageError("clock-unknown", f"There is no clock {name!r}.", _suggest(name, CLOCKS))
+
+
+def _suggest(name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Known: {', '.join(sorted(known))}."

@@ -1,0 +1,147 @@
+"""Start a run: corpus to shards to IPFS, initial weights, manifest, and the run's contracts."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emerit.chain.deployment import Deployment
+from emerit.chain.factory import FactoryClient
+from emerit.chain.run_client import RunClient
+from emerit.chain.transactions import Sender
+from emerit.data import Shard, build_shards, read_corpus, read_files, split_documents
+from emerit.errors import UsageError
+from emerit.ipfs.client import BlobStore
+from emerit.model.table import table_hash
+from emerit.protocol.manifest import CorpusSpec, Manifest, ShardSpec
+from emerit.protocol.presets import RunClock, preset
+from emerit.protocol.types import RunParams
+from emerit.training.state import initial_values, state_root
+
+MINIMUM_RESERVE_TRAINERS = 2
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a sponsor decides about a run.
+
+    Attributes:
+        paths: text files or folders of the corpus.
+        preset: name of the model and training preset.
+        clock: lengths of the phases.
+        reward_rate_wei_per_second: what a second of training costs the pool at most.
+        expected_trainers: how many trainers' assignments the corpus must have room for.
+        seed: 32 bytes that the initial weights are made from.
+    """
+
+    name: str
+    paths: Sequence[Path]
+    preset: str
+    clock: RunClock
+    seed: bytes
+    reward_rate_wei_per_second: int
+    validator_share_bps: int = 2000
+    max_rounds: int = 0
+    min_trainers: int = 1
+    min_validators: int = 1
+    min_trainer_bond_wei: int = 10 * 10**18
+    min_validator_stake_wei: int = 100 * 10**18
+    stake_unit_wei: int = 10**18
+    reputation_keep_ppb: int = 990_000_000
+    expected_trainers: int = MINIMUM_RESERVE_TRAINERS
+
+
+@dataclass(frozen=True)
+class CreatedRun:
+    """A run that exists: its client, its manifest, and how much text it holds."""
+
+    client: RunClient
+    manifest: Manifest
+    train_sequences: int
+    validation_sequences: int
+
+
+def create_run(
+    sender: Sender,
+    deployment: Deployment,
+    store: BlobStore,
+    plan: RunPlan,
+    *,
+    on_step: Callable[[str], None] = lambda _text: None,
+) -> CreatedRun:
+    """Publish corpus and manifest and create the run's contracts; `sender` becomes the sponsor.
+
+    Raises:
+        UsageError: the corpus is empty, binary or too small.
+        UnavailableError: IPFS or the chain did not answer.
+    """
+    manifest = build_manifest(store, plan, on_step=on_step)
+    data = manifest.to_bytes()
+    cid = store.add(data)
+    params = RunParams(
+        reward_token=deployment.token,
+        manifest_hash=hashlib.sha256(data).digest(),
+        manifest_cid=cid,
+        initial_state_root=manifest.initial_state_root_bytes,
+        max_rounds=plan.max_rounds,
+        min_trainers=plan.min_trainers,
+        min_validators=plan.min_validators,
+        validator_share_bps=plan.validator_share_bps,
+        reward_rate_wei_per_second=plan.reward_rate_wei_per_second,
+        min_trainer_bond_wei=plan.min_trainer_bond_wei,
+        min_validator_stake_wei=plan.min_validator_stake_wei,
+        stake_unit_wei=plan.stake_unit_wei,
+        reputation_keep_ppb=plan.reputation_keep_ppb,
+        **dataclasses.asdict(plan.clock),
+    )
+    on_step("creating the run's contracts")
+    made = FactoryClient(sender.chain, deployment.factory).create_run(sender, params)
+    client = RunClient(sender.chain, made.run)
+    corpus = manifest.corpus
+    return CreatedRun(client, manifest, corpus.train_sequences, corpus.validation_sequences)
+
+
+def build_manifest(store: BlobStore, plan: RunPlan, *, on_step: Callable[[str], None] = lambda _text: None) -> Manifest:
+    """Cut the corpus into shards, add them to IPFS, make the initial weights; returns the manifest.
+
+    Raises:
+        UsageError: `corpus-too-small` when the text cannot serve the expected trainers, and the corpus errors.
+    """
+    base = preset(plan.preset)
+    on_step("reading the corpus")
+    documents = read_corpus(plan.paths[0]) if len(plan.paths) == 1 else read_files(plan.paths)
+    corpus = build_shards(split_documents(documents), base.model.context, base.shard_sequences)
+    needed = (
+        max(plan.expected_trainers, plan.min_trainers) * base.training.assigned_sequences
+        + base.scoring.random_sequences
+    )
+    if corpus.train_sequences < needed:
+        raise UsageError(
+            "corpus-too-small",
+            f"The corpus has {corpus.train_sequences} training sequences; {plan.expected_trainers} trainers need "
+            f"{needed} a round.",
+            f"Use at least {needed * base.model.context} bytes of training text, or a smaller preset.",
+        )
+    train_shards = _publish(store, corpus.train, "training", on_step)
+    validation_shards = _publish(store, corpus.validation, "held-out", on_step)
+    on_step("making the initial weights")
+    values = initial_values(base.model, plan.seed)
+    corpus_spec = CorpusSpec(
+        sequence_tokens=base.model.context + 1,
+        shard_sequences=base.shard_sequences,
+        train_sequences=corpus.train_sequences,
+        validation_sequences=corpus.validation_sequences,
+        train_shards=train_shards,
+        validation_shards=validation_shards,
+    )
+    return base.manifest(plan.name, corpus_spec, plan.seed, state_root(values, table_hash(base.model)))
+
+
+def _publish(
+    store: BlobStore, shards: Sequence[Shard], part: str, on_step: Callable[[str], None]
+) -> tuple[ShardSpec, ...]:
+    on_step(f"adding {len(shards)} shards of {part} text to IPFS")
+    return tuple(ShardSpec(store.add(shard.data), shard.sha256, shard.sequences) for shard in shards)

@@ -1,0 +1,232 @@
+"""What a trainer does and keeps to itself: the inner loop of a round, its optimiser, its error feedback."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emerit.codec.update import SparseUpdate
+from emerit.errors import StateError, UsageError
+from emerit.model.flat import FlatModel
+from emerit.model.table import parameter_count
+from emerit.protocol.manifest import ModelSpec, TrainingSpec
+from emerit.training.optimiser import MOMENTS, Optimiser, learning_rate
+from emerit.training.state import check_size, to_float
+from emerit.training.storage import corrupt, read_tensors, write_tensors
+
+_OPTIMISER_FORMAT = "emerit-optimiser-1"
+_FEEDBACK_FORMAT = "emerit-feedback-1"
+_ORDER_DOMAIN = b"emerit/private-order/v1"
+
+OnStep = Callable[[int, int, float], None]
+"""Called after each step with (steps done in this round, steps of a round, loss in nats per token)."""
+
+
+@dataclass(frozen=True)
+class InnerResult:
+    """Outcome of one round: delta = weights at the start - local weights, float32[P]; one loss per step.
+
+    `stopped` says that `should_stop` ended the round early; the delta is then that of the steps done.
+    """
+
+    delta: NDArray[np.float32]
+    losses: list[float]
+    seconds: float
+    stopped: bool
+
+
+class InnerTrainer:
+    """Trains the model locally, round by round; the AdamW moments stay with the trainer between rounds.
+
+    `private_seed` decides the order in which the assigned sequences are used; nobody else knows it.
+    """
+
+    def __init__(self, spec: ModelSpec, training: TrainingSpec, private_seed: bytes, device: str = "cpu") -> None:
+        self._spec = spec
+        self._training = training
+        self._private_seed = private_seed
+        self._model = FlatModel(spec, trainable=True, device=device)
+        self._optimiser = Optimiser(self._model, training)
+
+    @property
+    def steps_done(self) -> int:
+        """Optimiser steps that this trainer has made in all rounds."""
+        return self._optimiser.steps_done
+
+    def run_round(
+        self,
+        round_index: int,
+        start_values: NDArray[np.int32],
+        sequences: NDArray[np.uint8],
+        on_step: OnStep | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> InnerResult:
+        """Train `inner_steps` steps from the state `start_values` int32[P] on `sequences` uint8[A, T + 1].
+
+        Each sequence is used equally often (differing by at most one use). `should_stop` is asked before each
+        step.
+
+        Raises:
+            StateError: `state-size` for a state of another model; `training-diverged` if a gradient is not
+                finite (the optimiser is then as before that step).
+            UsageError: `no-sequences` if A is 0.
+        """
+        began = time.perf_counter()
+        check_size(start_values, parameter_count(self._spec))
+        device = self._model.flat.device
+        start = torch.from_numpy(to_float(start_values)).to(device)
+        self._model.load(start)
+        steps, draws = self._training.inner_steps, self._training.inner_steps * self._training.batch_sequences
+        order = usage_order(self._private_seed, round_index, len(sequences), draws)
+        tokens = torch.from_numpy(sequences[order].astype(np.int64)).to(device)
+        losses: list[float] = []
+        stopped = False
+        for step, batch in enumerate(tokens.chunk(steps)):
+            if should_stop is not None and should_stop():
+                stopped = True
+                break
+            rate = learning_rate(self._training, round_index, step, self.steps_done)
+            losses.append(self._step(batch, rate))
+            if on_step is not None:
+                on_step(step + 1, steps, losses[-1])
+        delta = (start - self._model.flat).cpu().numpy()
+        return InnerResult(delta, losses, time.perf_counter() - began, stopped)
+
+    def save(self, path: Path) -> None:
+        """Write the optimiser's moments and step count to `path`, replacing the old file atomically."""
+        metadata = {"format": _OPTIMISER_FORMAT, "steps": str(self.steps_done)}
+        write_tensors(path, self._optimiser.moments(), metadata)
+
+    def load(self, path: Path) -> bool:
+        """Take over what `save` wrote; return False, and change nothing, if there is no such file.
+
+        Raises:
+            StateError: `state-corrupt` if the file is damaged, of another model, or holds non-finite values.
+        """
+        if not path.exists():
+            return False
+        tensors, metadata = read_tensors(path)
+        steps = metadata.get("steps", "")
+        if metadata.get("format") != _OPTIMISER_FORMAT or not (steps.isascii() and steps.isdecimal()):
+            raise corrupt(path, "it is not a saved optimiser")
+        if set(tensors) != (set(MOMENTS) if int(steps) else set()):
+            raise corrupt(path, "it does not hold the moments of an optimiser")
+        for moment in tensors.values():
+            if moment.shape != (parameter_count(self._spec),) or not _is_finite_float32(moment):
+                raise corrupt(path, "it belongs to another model or holds values that are not finite")
+        self._optimiser.restore(tensors, int(steps))
+        return True
+
+    def _step(self, batch: Tensor, rate: float) -> float:
+        gradient = self._model.gradient
+        assert gradient is not None
+        gradient.zero_()
+        logits = self._model.module(batch[:, :-1])
+        loss = F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
+        value = float(loss.detach())
+        if not math.isfinite(value) or not self._optimiser.step(gradient, rate):
+            raise StateError(
+                "training-diverged",
+                "The loss or its gradient is no longer a finite number.",
+                "Delete the trainer's optimiser and feedback files; it starts again from the settled state.",
+            )
+        return value
+
+
+class ErrorFeedback:
+    """What could not be sent is kept for the next round: e <- beta * e + delta, minus what was sent.
+
+    The first `accumulate` fixes the size P. What was sent is given dense, float32[P] with zeros elsewhere, or
+    as the update itself. Source: Seide et al. 2014 (1-bit SGD); the decay is SparseLoCo's (arXiv 2508.15706).
+    """
+
+    def __init__(self, beta: float) -> None:
+        self.beta = beta
+        self._buffer: NDArray[np.float32] | None = None
+
+    @property
+    def buffer(self) -> NDArray[np.float32] | None:
+        """What is still to be sent, float32[P]; None before the first round."""
+        return self._buffer
+
+    def accumulate(self, delta: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Add a round's delta float32[P] to the decayed buffer; return a copy of the buffer, to compress."""
+        if self._buffer is None:
+            self._buffer = np.zeros(delta.size, dtype=np.float32)
+        buffer = self._sized(delta)
+        buffer *= np.float32(self.beta)
+        buffer += delta
+        return buffer.copy()
+
+    def subtract(self, sent: NDArray[np.float32] | SparseUpdate) -> None:
+        """Take off what was sent."""
+        amount = sent.dense() if isinstance(sent, SparseUpdate) else sent
+        buffer = self._sized(amount)
+        buffer -= amount
+
+    def give_back(self, sent: NDArray[np.float32] | SparseUpdate) -> None:
+        """Put back what was sent, after the update was refused or its round was void."""
+        amount = sent.dense() if isinstance(sent, SparseUpdate) else sent
+        buffer = self._sized(amount)
+        buffer += amount
+
+    def save(self, path: Path) -> None:
+        """Write the buffer to `path`, replacing the old file atomically."""
+        tensors = {} if self._buffer is None else {"buffer": self._buffer}
+        write_tensors(path, tensors, {"format": _FEEDBACK_FORMAT})
+
+    def load(self, path: Path) -> bool:
+        """Take over what `save` wrote; return False, and change nothing, if there is no such file.
+
+        Raises:
+            StateError: `state-corrupt` if the file is damaged or holds non-finite values.
+        """
+        if not path.exists():
+            return False
+        tensors, metadata = read_tensors(path)
+        if metadata.get("format") != _FEEDBACK_FORMAT or not set(tensors) <= {"buffer"}:
+            raise corrupt(path, "it is not a saved error feedback")
+        buffer = tensors.get("buffer")
+        if buffer is not None and (buffer.ndim != 1 or not _is_finite_float32(buffer)):
+            raise corrupt(path, "it holds values that are not finite 32-bit floats")
+        self._buffer = buffer
+        return True
+
+    def _sized(self, amount: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._buffer is None or self._buffer.shape != amount.shape:
+            have = 0 if self._buffer is None else self._buffer.size
+            raise StateError(
+                "feedback-size",
+                f"The error feedback holds {have} values and was given {amount.size}.",
+                "Keep one error feedback per run; its first call is accumulate.",
+            )
+        return self._buffer
+
+
+def usage_order(private_seed: bytes, round_index: int, available: int, draws: int) -> NDArray[np.int64]:
+    """Return int64[draws] indices below `available`, each used floor or ceil(draws / available) times.
+
+    The order is a chain of permutations seeded by the private seed and the round. Raises UsageError
+    `no-sequences` if nothing is available.
+    """
+    if available < 1:
+        raise UsageError("no-sequences", "A round needs at least one assigned sequence.", "Check the assignment.")
+    digest = hashlib.sha256(_ORDER_DOMAIN + round_index.to_bytes(8, "big") + private_seed).digest()
+    random = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
+    passes = [random.permutation(available) for _ in range(-(-draws // available))]
+    return np.concatenate(passes)[:draws]
+
+
+def _is_finite_float32(values: NDArray[np.float32]) -> bool:
+    return values.dtype == np.float32 and bool(np.isfinite(values).all())

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from emerit.errors import StateError
+from emerit.model import FlatModel, Gpt, table_hash, tensor_table
+from emerit.protocol.presets import preset
+from emerit.training import LocalState, export_safetensors, initial_values, state_root, to_float
+from emerit.training.storage import read_tensors, write_tensors
+
+TINY = preset("tiny").model
+
+
+@pytest.fixture
+def state() -> LocalState:
+    return LocalState.of(TINY, 5, initial_values(TINY, b"seed"), {"header": "0xabc"})
+
+
+def test_state_survives_a_restart(state: LocalState, tmp_path: Path) -> None:
+    path = tmp_path / "node" / "state.safetensors"
+    state.save(path)
+    loaded = LocalState.load(path, TINY)
+    assert loaded.round_index == 5
+    assert loaded.root == state.root == state_root(state.values, table_hash(TINY))
+    assert loaded.notes == {"header": "0xabc"}
+    assert np.array_equal(loaded.values, state.values)
+    assert [file.name for file in path.parent.iterdir()] == ["state.safetensors"]
+
+
+def test_every_damage_is_found(state: LocalState, tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    state.save(path)
+    whole = path.read_bytes()
+    damaged = [whole[:-1], whole[:100], b"", b"\xff" * 64, whole[:-1] + bytes([whole[-1] ^ 1])]
+    for place in (0, 9, len(whole) // 2):
+        damaged.append(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+    for data in damaged:
+        path.write_bytes(data)
+        _assert_corrupt(path)
+
+
+def test_other_files_are_refused(state: LocalState, tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    _assert_corrupt(path)
+    write_tensors(path, {"values": state.values}, {"format": "something else"})
+    _assert_corrupt(path)
+    small = LocalState(0, state.values[:-1], b"\x00" * 32)
+    small.save(path)
+    _assert_corrupt(path)
+    LocalState(0, state.values, b"\x00" * 32).save(path)
+    _assert_corrupt(path)
+    write_tensors(path, {"values": state.values}, {"format": "emerit-state-1", "root": state.root.hex()})
+    _assert_corrupt(path)
+
+
+def test_a_failed_write_leaves_the_old_state(
+    state: LocalState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.safetensors"
+    state.save(path)
+
+    def full_disk(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        LocalState.of(TINY, 6, initial_values(TINY, b"other")).save(path)
+    monkeypatch.undo()
+    assert LocalState.load(path, TINY).round_index == 5
+    assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]
+
+
+def test_a_state_of_another_model_cannot_be_made() -> None:
+    with pytest.raises(StateError):
+        LocalState.of(TINY, 0, np.zeros(3, dtype=np.int32))
+
+
+def test_exported_model_is_usable_without_emerit(state: LocalState, tmp_path: Path) -> None:
+    path, config_path = export_safetensors(tmp_path / "model.safetensors", TINY, state.values, {"run": "0x1"})
+    tensors = load_file(path)
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == dict(tensor_table(TINY))
+    model, flat = Gpt(TINY), FlatModel(TINY)
+    model.load_state_dict(tensors)
+    flat.load(to_float(state.values))
+    tokens = torch.arange(TINY.context)[None]
+    with torch.no_grad():
+        assert torch.equal(model(tokens), flat.module(tokens))
+    config = json.loads(config_path.read_text())
+    assert config["model"]["d_model"] == TINY.d_model
+    assert config["metadata"] == {"run": "0x1", "format": "pt", "state_root": state.root.hex()}
+    assert read_tensors(path)[1] == config["metadata"]
+
+
+def _assert_corrupt(path: Path) -> None:
+    with pytest.raises(StateError) as refused:
+        LocalState.load(path, TINY)
+    assert refused.value.code == "state-corrupt"
+    assert refused.value.fix
