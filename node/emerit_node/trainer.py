@@ -65,6 +65,8 @@ class TrainerNode:
             if status is None or status.phase is Phase.FINISHED:
                 break
             self.play(status)
+        if not self.loop.stop.is_set():
+            self.sync()  # the last settlement, so that this node too has the run's final state
         self.worker.save()
         self.follower.save()
 
@@ -77,9 +79,10 @@ class TrainerNode:
     def round(self, status: Status) -> tuple[str, str]:
         """Sync, train, commit and reveal; returns (outcome, reason)."""
         number = status.round
-        if status.phase is Phase.TRAIN:
-            check_in(self.context.client, self.sender, self.entry, status)
         self.sync()
+        status = self.loop.status()
+        if status.round == number and status.phase is Phase.TRAIN:
+            check_in(self.context.client, self.sender, self.entry, status)
         if number < self.entry.active_from:
             return "skipped", "not-active-yet"
         pending = self.resume(number)
@@ -112,7 +115,9 @@ class TrainerNode:
         entry = next((e for e in self.ledger.entries if e.onchain.header.round == pending.round), None)
         weight = entry.weight_of(self.entry.slot) if entry is not None else 0
         if weight == 0:
-            _, update = decode_blob(pending.payload, self.expectation(pending.round), len(pending.payload))
+            _, update = decode_blob(
+                pending.payload, self.expectation(pending.round, pending.base_state_root), len(pending.payload)
+            )
             self.worker.returned(update)
         log.info("round valued", round=pending.round, weight=weight, settled=entry is not None)
         clear_pending(self.folder)
@@ -152,7 +157,7 @@ class TrainerNode:
     def commit(self, number: int, update: SparseUpdate) -> Pending | None:
         """Encode the update, compute its CID without publishing it, and commit."""
         client = self.context.client
-        blob = encode_blob(self.expectation(number).header(), update)
+        blob = encode_blob(self.expectation(number, self.follower.root).header(), update)
         pending = Pending(
             kind="contribution",
             round=number,
@@ -160,6 +165,7 @@ class TrainerNode:
             content_hash=hashlib.sha256(blob).digest(),
             salt=secrets.token_bytes(32),
             payload=blob,
+            base_state_root=self.follower.root,
         )
         save_pending(self.folder, pending)
         self.worker.save()
@@ -205,15 +211,15 @@ class TrainerNode:
         log.info("revealed", round=number, cid=cid)
         return "submitted", ""
 
-    def expectation(self, number: int) -> BlobExpectation:
-        """What this trainer's blob of round `number` must say."""
+    def expectation(self, number: int, base_state_root: bytes) -> BlobExpectation:
+        """What this trainer's blob of round `number`, made from that state, must say."""
         model, codec = self.context.manifest.model, self.context.manifest.codec
         return BlobExpectation(
             chain_id=self.context.chain_id,
             run=self.context.client.address,
             round=number,
             account=self.entry.account,
-            base_state_root=self.follower.root,
+            base_state_root=base_state_root,
             table_hash=table_hash(model),
             size=parameter_count(model),
             chunk=codec.chunk,

@@ -9,12 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from emerit.scoring.evaluate import evaluate_round, health
-from emerit.scoring.fast_checks import clip_scales
-from emerit.scoring.losses import sequence_losses
-from emerit.scoring.similarity import find_clusters
-from emerit.scoring.vector import evidence, evidence_bytes, weight_vector
-from emerit.scoring.weights import RoundScores, ScoreHistory, score_round
 
 from emerit.data import Dataset
 from emerit.model.flat import FlatModel
@@ -22,6 +16,12 @@ from emerit.protocol.assignment import assigned_sequences, evaluation_sequences,
 from emerit.run.context import RunContext
 from emerit.run.pending import write_atomically
 from emerit.run.state import StateFollower
+from emerit.scoring.evaluate import evaluate_round, health
+from emerit.scoring.fast_checks import clip_scales
+from emerit.scoring.losses import sequence_losses
+from emerit.scoring.similarity import find_clusters
+from emerit.scoring.vector import evidence, evidence_bytes, weight_vector
+from emerit.scoring.weights import RoundScores, ScoreHistory, score_round
 from emerit.training.state import to_float
 from emerit_validator.intake import Intake
 
@@ -125,6 +125,7 @@ class Scorer:
             verdicts=scores.verdicts,
             clusters=clusters,
             cids=intake.cids,
+            reference=scores.reference,
         )
         return Scored(vector, evidence_bytes(record), scores)
 

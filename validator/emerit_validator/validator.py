@@ -85,6 +85,8 @@ class ValidatorNode:
                 if status is None or status.phase is Phase.FINISHED:
                     break
                 self.play(status)
+            if not self.loop.stop.is_set():
+                self.follower.advance(client.settled())  # the run's final state
         finally:
             self.workers.shutdown(wait=False, cancel_futures=True)
             self.follower.save()
@@ -277,6 +279,7 @@ class ValidatorNode:
 
     def wait_for_next(self, number: int) -> None:
         """Wait until the round is settled; when its deadline passes without a quorum, void it."""
+
         def over(status: Status) -> bool:
             if status.round != number or status.phase is Phase.FINISHED:
                 return True

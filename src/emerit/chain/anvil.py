@@ -158,8 +158,7 @@ class AnvilProcess:
                     preexec_fn=None if self.outlive else _die_with_parent(),
                 )
             try:
-                self._wait_until_ready(log_path)
-                self._keys = tuple(json.loads(config.read_text(encoding="utf-8"))["private_keys"])
+                self._wait_until_ready(log_path, config)
             except BaseException:
                 self._kill()
                 raise
@@ -216,14 +215,16 @@ class AnvilProcess:
             command += ["--mnemonic-seed-unsafe", str(self.seed)]
         return command
 
-    def _wait_until_ready(self, log_path: Path) -> None:
+    def _wait_until_ready(self, log_path: Path, config: Path) -> None:
         expires = time.monotonic() + self.start_deadline_seconds
         while time.monotonic() < expires:
             if not self.is_running():
                 tail = log_path.read_bytes()[-2000:].decode("utf-8", "replace").strip()
                 raise PreconditionError("anvil-failed", f"Anvil stopped at once: {tail}", f"See {self.log_path}.")
-            with suppress(UnavailableError):
+            # The file with the accounts may be there, whole, only after the first answer.
+            with suppress(UnavailableError, OSError, ValueError):
                 Chain(self.rpc_url, self.chain_id, deadline_seconds=2.0).close()
+                self._keys = tuple(json.loads(config.read_text(encoding="utf-8"))["private_keys"])
                 return
             time.sleep(_POLL_SECONDS)
         raise UnavailableError(

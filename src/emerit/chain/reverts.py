@@ -79,7 +79,7 @@ def revert_error(failure: RpcFailure) -> ChainError | None:
         if known is not None:
             return _explained(known, data)
         cause = _plain_reason(data)
-    except (DecodingError, UnicodeDecodeError):
+    except (DecodingError, ValueError):
         cause = f"The contract refused the call with malformed data 0x{data[:68].hex()}."
     return ChainError("reverted", cause, "Check that the address is the contract you mean, and its version.")
 

@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from web3 import HTTPProvider
 from web3.types import RPCEndpoint
@@ -24,7 +24,7 @@ from emerit.telemetry import mask_url
 
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 _READ_BYTES = 1 << 20
-_STALE = (http.client.RemoteDisconnected, http.client.CannotSendRequest, ConnectionError)
+_STALE = (http.client.RemoteDisconnected, ConnectionError)
 
 
 class _Timed:
@@ -60,49 +60,54 @@ class _Connection:
 
     def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
         parts = urlsplit(url)
+        self._sock: _PlainSocket | _TlsSocket | None = None
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if tls else 80)
         self._tls = tls
-        self._http: http.client.HTTPConnection | None = None
-        self._sock: _PlainSocket | _TlsSocket
 
     def close(self) -> None:
-        if self._http is not None:
-            self._http.close()
-            self._http = None
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+    def __del__(self) -> None:
+        # A thread that ends, or a client that is dropped, takes its socket with it.
+        self.close()
 
     @property
     def is_open(self) -> bool:
-        return self._http is not None and self._http.sock is not None
+        return self._sock is not None
 
-    def post(self, path: str, body: bytes, headers: dict[str, str], expires: float) -> tuple[int, bytes]:
+    def post(self, head: bytes, body: bytes, expires: float) -> tuple[int, bytes]:
         """Send one request and return (status, body); the connection is closed if anything goes wrong."""
         try:
-            connection = self._opened(expires)
-            self._sock.expires = expires
-            connection.request("POST", path, body, headers)
-            with connection.getresponse() as response:
-                return response.status, _read_bounded(response)
+            sock = self._opened(expires)
+            sock.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            with http.client.HTTPResponse(sock, method="POST") as response:
+                response.begin()
+                answer = response.status, _read_bounded(response)
+                closes = response.will_close
         except BaseException:
             self.close()
             raise
+        if closes:
+            self.close()
+        return answer
 
-    def _opened(self, expires: float) -> http.client.HTTPConnection:
-        if self._http is not None and self._http.sock is not None:
-            return self._http
-        left = expires - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("deadline passed")
-        raw = socket.create_connection((self._host, self._port), timeout=left)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._http = http.client.HTTPConnection(self._host, self._port)
-        if self._tls is None:
-            self._sock = _PlainSocket(fileno=raw.detach())
-        else:
-            raw.settimeout(max(expires - time.monotonic(), 0.001))
-            self._sock = cast(_TlsSocket, self._tls.wrap_socket(raw, server_hostname=self._host))
-        self._http.sock = self._sock
-        return self._http
+    def _opened(self, expires: float) -> _PlainSocket | _TlsSocket:
+        if self._sock is None:
+            left = expires - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("deadline passed")
+            raw = socket.create_connection((self._host, self._port), timeout=left)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is None:
+                self._sock = _PlainSocket(fileno=raw.detach())
+            else:
+                raw.settimeout(max(expires - time.monotonic(), 0.001))
+                self._sock = cast(_TlsSocket, self._tls.wrap_socket(raw, server_hostname=self._host))
+        self._sock.expires = expires
+        return self._sock
 
 
 def _read_bounded(response: http.client.HTTPResponse) -> bytes:
@@ -132,21 +137,16 @@ class DeadlineProvider(HTTPProvider):
     """
 
     def __init__(self, rpc_url: str, deadline_seconds: float) -> None:
-        parts = urlsplit(rpc_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(
-                "rpc-url-invalid",
-                f"{mask_url(rpc_url)!r} is not an http or https URL.",
-                "Give the JSON-RPC address as http://host:port.",
-            )
+        parts = _checked_url(rpc_url)
         super().__init__(rpc_url)
         self._url = rpc_url
         self._deadline_seconds = deadline_seconds
-        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._headers = {"Content-Type": "application/json", "Host": parts.netloc.rpartition("@")[2]}
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        lines = [f"POST {path} HTTP/1.1", f"Host: {parts.netloc.rpartition('@')[2]}", "Content-Type: application/json"]
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+            lines.append("Authorization: Basic " + base64.b64encode(pair.encode()).decode("ascii"))
+        self._head = ("\r\n".join(lines) + "\r\n").encode("ascii")
         self._tls = _tls_context() if parts.scheme == "https" else None
         self._local = threading.local()
 
@@ -181,11 +181,25 @@ class DeadlineProvider(HTTPProvider):
             connection = self._local.connection = _Connection(self._url, self._tls)
         reused = connection.is_open
         try:
-            return connection.post(self._path, body, self._headers, expires)
+            return connection.post(self._head, body, expires)
         except _STALE:
             if not reused:
                 raise
-            return connection.post(self._path, body, self._headers, expires)
+            return connection.post(self._head, body, expires)
+
+
+def _checked_url(rpc_url: str) -> SplitResult:
+    try:
+        parts = urlsplit(rpc_url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and rpc_url.isascii():
+            return parts
+    except ValueError:  # of urlsplit, or of the port
+        pass
+    raise UsageError(
+        "rpc-url-invalid",
+        f"{mask_url(rpc_url)!r} is not an http or https URL.",
+        "Give the JSON-RPC address as http://host:port.",
+    )
 
 
 def _tls_context() -> ssl.SSLContext:

@@ -99,7 +99,16 @@ def fund(
     record = running_devnet(folder)
     if record is None:
         raise PreconditionError("devnet-missing", "No devnet runs here.", "Start one: emerit devnet up.")
-    target = address if address.startswith("0x") else Keystore(wallet_dir).address_of(address)
+    target = address
+    if not address.startswith("0x"):
+        known = {entry.name: entry.address for entry in Keystore(wallet_dir).list()}
+        if address not in known:
+            raise PreconditionError(
+                "key-not-found",
+                f"There is no wallet {address!r} here.",
+                f"Known: {', '.join(sorted(known)) or 'none; make one with emerit wallet create NAME'}.",
+            )
+        target = known[address]
     chain = Chain(record["rpc_url"], record["chain_id"])
     deployment = Deployment.load(Path(record["deployment"]))
     fund_address(chain, deployment, target, ether_wei=to_wei(ether), tokens_wei=to_wei(tokens))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from emerit.cli.shared import (
 )
 from emerit.errors import PreconditionError
 from emerit.keys.keystore import default_folder
+from emerit.run.options import NodeOptions
 
 trainer = typer.Typer(no_args_is_help=True)
 validator = typer.Typer(no_args_is_help=True)
@@ -58,7 +60,6 @@ def _start(
         )
     stake_wei = None if stake is None else to_wei(stake)
     client = where.run_client(where.chain())
-    from emerit.run.options import NodeOptions
     from emerit.run.process import run_process
 
     options = NodeOptions(
@@ -73,11 +74,18 @@ def _start(
         poll_seconds=poll_seconds,
     )
     console().print(f"{role} on run {client.address}, chain {where.settings.rpc_url}; Ctrl-C stops it", highlight=False)
+    raise typer.Exit(run_process(role, lambda: _role_start(role)(options)))
+
+
+def _role_start(role: str) -> Callable[[NodeOptions], None]:
+    """The role's entry point, imported only now: it brings torch."""
     if role == "trainer":
-        from emerit_node.start import start_trainer as start
-    else:
-        from emerit_validator.start import start_validator as start
-    raise typer.Exit(run_process(role, lambda: start(options)))
+        from emerit_node.start import start_trainer
+
+        return start_trainer
+    from emerit_validator.start import start_validator
+
+    return start_validator
 
 
 @trainer.command("start")

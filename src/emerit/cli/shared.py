@@ -19,7 +19,8 @@ from emerit.chain.run_client import RunClient
 from emerit.chain.transactions import Sender
 from emerit.config import Settings, load_settings
 from emerit.errors import PreconditionError
-from emerit.keys.keystore import Keystore, read_password
+from emerit.keys.keystore import Keystore
+from emerit.keys.password import read_password
 
 DEVNET_FOLDER = Path(".emerit/devnet")
 
@@ -101,10 +102,7 @@ def place(
             "ipfs_api": devnet[side],
             "deployment": Path(devnet["deployment"]),
         }
-    settings = load_config(flags)
-    unset = {name: value for name, value in defaults.items() if settings.origins[name] == "default"}
-    if unset:
-        settings = load_config({**flags, **unset})
+    settings = load_settings(flags, defaults)
     if devnet is not None and settings.rpc_url != devnet["rpc_url"]:
         devnet = None
     return Place(settings, devnet)
@@ -145,12 +143,12 @@ def sender_for(chain: Chain, account: LocalAccount) -> Sender:
 
 def console() -> Console:
     """Where results go."""
-    return Console()
+    return Console(soft_wrap=True)
 
 
 def errors_console() -> Console:
     """Where errors go."""
-    return Console(stderr=True)
+    return Console(stderr=True, soft_wrap=True)
 
 
 def print_json(data: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from emerit.cli.shared import JsonOption, PasswordOption, WalletDirOption, console, print_json
-from emerit.keys.keystore import Keystore, read_password
+from emerit.keys.keystore import Keystore
+from emerit.keys.password import read_password
 
 app = typer.Typer(no_args_is_help=True)
 

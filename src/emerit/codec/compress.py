@@ -40,8 +40,7 @@ def compress(dense: NDArray[np.float32], chunk: int, k: int) -> tuple[SparseUpda
     starts = np.cumsum(counts) - counts
     values = dense[indices]
     means = np.add.reduceat(np.abs(values), starts, dtype=np.float64) / counts
-    most = minifloat.decode(minifloat.ABSTAIN - 1)
-    units = np.minimum(np.rint(means / UNIT), float(most)).astype(np.int64)
+    units = np.minimum(np.rint(means / UNIT), float(minifloat.MAX_VALUE)).astype(np.int64)
     scales = minifloat.encode_array(units).astype(np.uint16)
     signs = np.where(np.signbit(values), np.int8(-1), np.int8(1))
     silent = np.repeat(scales == 0, counts)

@@ -42,6 +42,7 @@ NEEDED_MEMORY_BYTES = 3 * 1024**3
 POOL_WEI = 1_000_000 * 10**18
 RATE_WEI_PER_SECOND = 10 * 10**18
 START_DEADLINE_SECONDS = 180.0
+MAX_RESTARTS = 3
 SYBIL_NOISE = 0.1
 
 
@@ -66,6 +67,8 @@ class Stage:
         self.options, self.console, self.stop = options, console, stop
         self.folder = options.folder
         self.children: list[Child] = []
+        self.commands: dict[str, list[str]] = {}
+        self.restarts: dict[str, int] = {}
         self.actors: list[Actor] = []
         self.losses: list[float] = []
         self.peak_memory_bytes = 0
@@ -192,6 +195,7 @@ class Stage:
         self.seconds["joining"] = round(time.monotonic() - began, 2)
 
     def _spawn(self, name: str, command: list[str]) -> None:
+        self.commands[name] = command
         self.children.append(start(name, command, self.folder / "logs" / f"{name}.log"))
 
     def _api_arguments(self, port: int) -> list[str]:
@@ -245,7 +249,7 @@ class Stage:
         """Show the run as it goes until it has finished; measure the held-out loss after each round."""
         began = time.monotonic()
         registry = self.client.registry()
-        names = {actor.account.address: actor.name for actor in self.actors}
+        names = {str(actor.account.address): actor.name for actor in self.actors}
         trainers = {e.index: names[e.account] for e in registry if e.role.name == "TRAINER"}
         validators = {e.slot: names[e.account] for e in registry if e.role.name == "VALIDATOR"}
         with Progress(
@@ -254,6 +258,8 @@ class Stage:
             while not self.stop.is_set():
                 status = self.client.status()
                 finished = status.phase is Phase.FINISHED
+                if not finished:
+                    self.revive()
                 self.require_alive(nodes=not finished)
                 self._watch_memory()
                 progress.show(status)
@@ -264,6 +270,18 @@ class Stage:
                     break
                 self.stop.wait(0.25)
         self.seconds["rounds"] = round(time.monotonic() - began, 2)
+
+    def revive(self) -> None:
+        """Start a node again that somebody killed: it rejoins with its state, and the run goes on meanwhile."""
+        for place, child in enumerate(self.children):
+            killed = not child.running and child.process.returncode < 0
+            if killed and self.restarts.get(child.name, 0) < MAX_RESTARTS:
+                self.restarts[child.name] = self.restarts.get(child.name, 0) + 1
+                self.console.print(
+                    f"{child.name} was killed by signal {-child.process.returncode}; starting it again",
+                    highlight=False,
+                )
+                self.children[place] = start(child.name, self.commands[child.name], child.log)
 
     def require_alive(self, *, nodes: bool = True) -> None:
         """Raise UnavailableError `demo-process-died` with the tail of the log of a child that has ended early."""

@@ -7,16 +7,21 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from emerit.chain.anvil import AnvilProcess
+from emerit.chain.anvil import AnvilProcess, find_anvil
 from emerit.chain.deployment import default_path, deploy_all
 from emerit.chain.rpc import Chain
+from emerit.chain.token import Token
 from emerit.chain.transactions import Sender
 from emerit.devnet.accounts import DEVNET_MNEMONIC, devnet_account
+from emerit.devnet.detached import describe
 from emerit.devnet.processes import free_ports
 from emerit.ipfs.process import LocalNode
 from emerit.run.pending import write_atomically
 
+# Where `make setup` puts Anvil; an installed package has no checkout and finds Anvil on PATH.
+CHECKOUT = Path(__file__).parents[3]
 TOKEN_CAP_WEI = 1_000_000_000 * 10**18
+SPONSOR_WEI = 100_000_000 * 10**18
 UNBONDING_SECONDS = 3_600
 
 
@@ -34,7 +39,7 @@ class DevnetInfo:
     ipfs_trainers_api: str
     ipfs_validators_api: str
     deployment: str
-    processes: dict[str, int] = field(default_factory=dict)
+    processes: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write the file atomically."""
@@ -82,12 +87,13 @@ class Devnet:
             log_path=self.folder / "logs" / "chain.log",
             mnemonic=DEVNET_MNEMONIC,
             outlive=self.outlive,
+            binary=find_anvil(CHECKOUT),
         )
         self.anvil.start()
         on_step("starting two IPFS nodes (Kubo)")
         for number, name in enumerate(("trainers", "validators")):
             node = LocalNode(
-                repo=self.folder / f"ipfs-{name}",
+                folder=self.folder / f"ipfs-{name}",
                 api_port=self.ports[1 + 2 * number],
                 swarm_port=self.ports[2 + 2 * number],
                 peers=[other.peer_address for other in self.ipfs],
@@ -99,7 +105,9 @@ class Devnet:
         on_step("deploying the contracts")
         chain = self.chain()
         path = default_path(self.folder, self.chain_id)
-        deploy_all(chain, Sender(chain, devnet_account()), TOKEN_CAP_WEI, UNBONDING_SECONDS, path)
+        sender = Sender(chain, devnet_account())
+        deployment = deploy_all(chain, sender, TOKEN_CAP_WEI, UNBONDING_SECONDS, path)
+        Token(chain, deployment.token).mint(sender, sender.address, SPONSOR_WEI)
         info = DevnetInfo(
             chain_id=self.chain_id,
             rpc_url=self.anvil.rpc_url,
@@ -107,9 +115,13 @@ class Devnet:
             ipfs_validators_api=self.ipfs[1].api_url,
             deployment=str(path),
             processes={
-                "chain": self.anvil.pid,
-                "ipfs-trainers": self.ipfs[0].pid,
-                "ipfs-validators": self.ipfs[1].pid,
+                name: describe(pid)
+                for name, pid in (
+                    ("chain", self.anvil.pid),
+                    ("ipfs-trainers", self.ipfs[0].pid),
+                    ("ipfs-validators", self.ipfs[1].pid),
+                )
+                if pid is not None
             },
         )
         info.save(self.folder / "devnet.json")

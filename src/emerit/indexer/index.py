@@ -1,204 +1,274 @@
 """A reorg-safe index of a run's events in SQLite or PostgreSQL.
 
-Each step looks at the head, walks back to the last block that index and chain share, deletes what lies above it and
-adds what is new, in one transaction with the cursor. A crash at any point leaves the step undone, never half done.
+Each step finds the last block that index and chain share, drops what lies above it and adds what is new, in one
+transaction with the cursor. A crash at any point leaves the step undone, never half done; a second process on the
+same database loses the race for the cursor and starts its step again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, select
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, and_, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
-from emerit.chain.abi import AbiEvent
-from emerit.chain.artifacts import load_abi
-from emerit.chain.records import Block, Log
-from emerit.chain.rpc import Chain
-from emerit.errors import PreconditionError, UsageError
-from emerit.indexer.tables import blocks, events, evidence, marks, metadata
+from emerit.errors import PreconditionError, UnavailableError
+from emerit.indexer.database import open_engine, translated
+from emerit.indexer.follow import STRIDE_BLOCKS, Change, ChainMovedError, Follower, Mark, ReadableChain
+from emerit.indexer.rows import LogReader
+from emerit.indexer.tables import SCHEMA_VERSION, blocks, events, evidence, facts, metadata
 
-KEPT_BLOCKS = 256
+KEPT_BLOCKS: Final = 256
+_ATTEMPTS: Final = 8
+
+Position = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step did: the head it reached, how many events came in, how many blocks were taken back."""
+    """What one step did.
+
+    Attributes:
+        head: block that the index stands at.
+        added: how many events came in.
+        kept: everything up to this block was left as it was; below `head` before the step if the chain was
+            reorganised.
+        rolled_back_blocks: how many blocks were taken back.
+        contracts: names of the contracts of which events came in.
+    """
 
     head: int
     added: int
+    kept: int
     rolled_back_blocks: int
+    contracts: frozenset[str]
 
 
 class Index:
-    """The events of a few contracts, kept equal to the chain.
+    """The events of a run's contracts, kept equal to the chain. Reads may come from any thread.
 
-    Args:
-        contracts: address by contract name, as in the artifacts.
-        start_block: where the oldest of them was created.
+    Marks of all blocks of the last 256 are kept, and of every 2048th below, so that a reorganisation of any depth
+    is followed by reading no more than 2048 blocks too many.
     """
 
-    def __init__(self, url: str, chain: Chain, contracts: Mapping[str, str], start_block: int) -> None:
-        self.engine = open_engine(url)
+    def __init__(self, url: str, chain: ReadableChain, contracts: Mapping[str, str], start_block: int) -> None:
+        """Open or create the database.
+
+        Args:
+            url: SQLAlchemy URL of an SQLite file or a PostgreSQL database.
+            contracts: address by contract name, as in the artifacts; `TrainingRun` is the run.
+            start_block: a block before which none of them emitted an event of this run.
+
+        Raises:
+            UsageError: `database-url-invalid`.
+            PreconditionError: `index-of-another-run`, `database-unusable`.
+            UnavailableError: `database-unavailable`.
+        """
         self.chain = chain
-        self.start_block = start_block
-        self.addresses = {address.lower(): name for name, address in contracts.items()}
-        self.topics: dict[tuple[str, bytes], AbiEvent] = {
-            (name, item.topic): item for name in contracts for item in load_abi(name).events.values()
-        }
-        metadata.create_all(self.engine)
-        self._belong()
+        self._origin = Mark(max(0, start_block) - 1, b"")
+        self._reader = LogReader(contracts)
+        self._follower = Follower(chain, sorted(contracts.values()))
+        self._engine = open_engine(url)
+        with translated():
+            metadata.create_all(self._engine)
+        self._belong(contracts)
+
+    def close(self) -> None:
+        """Close the database's connections."""
+        self._engine.dispose()
+
+    # ---- keeping up
 
     def step(self) -> StepResult:
         """Bring the index to the chain's head.
 
         Raises:
-            UnavailableError: the chain did not answer; the index stays as it was.
+            UnavailableError: the chain did not answer or keeps changing (`chain-unsettled`), or the database did
+                not answer. What was taken in so far stays, and is consistent.
         """
-        head = self.chain.head()
-        with self.engine.begin() as connection:
-            shared, rolled_back = self._common_ancestor(connection)
-            first = max(shared + 1, self.start_block)
-            if rolled_back:
-                connection.execute(delete(events).where(events.c.block_number > shared))
-                connection.execute(delete(blocks).where(blocks.c.number > shared))
-            if head.number < first:
-                return StepResult(shared, 0, rolled_back)
-            rows = [
-                row
-                for log in self.chain.logs(list(self.addresses), first, head.number)
-                if (row := self._row(log)) is not None
-            ]
+        kept = self._newest().number
+        rolled_back = added = attempts = 0
+        contracts: set[str] = set()
+        while True:
+            newest = self._newest()
+            try:
+                change = self._follower.next_change(newest, self._marks)
+            except ChainMovedError:
+                change = None
+            else:
+                if change is None:
+                    return StepResult(newest.number, added, kept, rolled_back, frozenset(contracts))
+            rows = None if change is None else self._apply(newest, change)
+            if change is None or rows is None:
+                attempts += 1
+                if attempts >= _ATTEMPTS:
+                    raise _unsettled()
+                continue
+            kept = min(kept, change.shared.number)
+            rolled_back += newest.number - change.shared.number
+            added += len(rows)
+            contracts.update(row["contract"] for row in rows)
+            if change.complete:
+                return StepResult(change.end.number, added, kept, rolled_back, frozenset(contracts))
+
+    def _apply(self, newest: Mark, change: Change) -> list[dict[str, Any]] | None:
+        """Make the change in one transaction; None if another process has moved the cursor meanwhile."""
+        rows = {(log.block_hash, log.log_index): row for log in change.logs if (row := self._reader.row(log))}
+        with self._transaction() as connection:
+            moved = connection.execute(
+                update(facts)
+                .where(facts.c.name == "cursor", facts.c.value == _written(newest))
+                .values(value=_written(change.end))
+            )
+            if moved.rowcount != 1:
+                return None
+            if change.shared != newest:
+                connection.execute(delete(events).where(events.c.block_number > change.shared.number))
+                connection.execute(delete(blocks).where(blocks.c.number > change.shared.number))
             if rows:
-                connection.execute(insert(events), rows)
-            self._remember(connection, head, first)
-        return StepResult(head.number, len(rows), rolled_back)
+                connection.execute(insert(events), list(rows.values()))
+            if change.marks:
+                marks = [{"number": mark.number, "hash": "0x" + mark.hash.hex()} for mark in change.marks]
+                connection.execute(insert(blocks), marks)
+            self._forget_marks(connection, change.end)
+        return list(rows.values())
+
+    def _forget_marks(self, connection: Connection, end: Mark) -> None:
+        old = blocks.c.number < end.number - KEPT_BLOCKS
+        connection.execute(delete(blocks).where(old, blocks.c.number % STRIDE_BLOCKS != 0))
+
+    def _newest(self) -> Mark:
+        with self._transaction() as connection:
+            return _read_mark(_fact(connection, "cursor") or _written(self._origin))
+
+    def _marks(self) -> Sequence[Mark]:
+        with self._transaction() as connection:
+            rows = connection.execute(select(blocks).order_by(blocks.c.number)).all()
+        return [self._origin, *(Mark(int(row.number), bytes.fromhex(row.hash[2:])) for row in rows)]
+
+    # ---- reading
 
     def head(self) -> int:
         """Newest block that the index holds; -1 before the first step."""
-        with self.engine.connect() as connection:
-            found = connection.execute(select(func.max(blocks.c.number))).scalar()
-        return -1 if found is None else int(found)
+        newest = self._newest()
+        return -1 if newest.is_origin else newest.number
 
     def events(
-        self, names: Sequence[str] = (), *, limit: int = 50, before_block: int | None = None
+        self, names: Sequence[str] = (), *, limit: int = 50, before: Position | None = None
     ) -> list[dict[str, Any]]:
-        """Events, the newest first, as plain data."""
+        """Return the newest events as plain data, the newest first.
+
+        Args:
+            names: of events; all when empty.
+            limit: at most so many.
+            before: only events before this (block number, log index).
+        """
         query = select(events).order_by(events.c.block_number.desc(), events.c.log_index.desc()).limit(limit)
         if names:
             query = query.where(events.c.name.in_(names))
-        if before_block is not None:
-            query = query.where(events.c.block_number < before_block)
-        with self.engine.connect() as connection:
+        if before is not None:
+            block, log_index = before
+            earlier = and_(events.c.block_number == block, events.c.log_index < log_index)
+            query = query.where(or_(events.c.block_number < block, earlier))
+        with self._transaction() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
+
+    def named(self, name: str, after_block: int = -1) -> list[dict[str, Any]]:
+        """Return all events of one name in the blocks after `after_block`, the oldest first."""
+        query = (
+            select(events)
+            .where(events.c.name == name, events.c.block_number > after_block)
+            .order_by(events.c.block_number, events.c.log_index)
+        )
+        with self._transaction() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+    # ---- evidence
 
     def evidence(self, sha256: bytes) -> bytes | None:
         """Evidence blob of that content hash, if it has been stored."""
-        with self.engine.connect() as connection:
-            found = connection.execute(select(evidence.c.data).where(evidence.c.sha256 == sha256.hex())).scalar()
+        with self._transaction() as connection:
+            query = select(evidence.c.data).where(evidence.c.sha256 == sha256.hex())
+            found = connection.execute(query).scalar()
         return None if found is None else bytes(found)
 
-    def keep_evidence(self, sha256: bytes, cid: str, data: bytes) -> None:
+    def keep_evidence(self, sha256: bytes, data: bytes) -> None:
         """Store a verified evidence blob; storing it twice changes nothing."""
-        with self.engine.begin() as connection:
-            known = connection.execute(select(evidence.c.cid).where(evidence.c.sha256 == sha256.hex())).scalar()
-            if known is None:
-                connection.execute(insert(evidence).values(sha256=sha256.hex(), cid=cid, data=data))
+        try:
+            with self._transaction() as connection:
+                connection.execute(insert(evidence).values(sha256=sha256.hex(), data=data))
+        except IntegrityError:
+            return  # it is there already, and content with one hash is one content
 
-    def _belong(self) -> None:
-        """Refuse a database that holds another run's events.
+    # ---- the database's purpose
+
+    def _belong(self, contracts: Mapping[str, str]) -> None:
+        """Note what the database is for, or refuse one that is for something else.
 
         Raises:
             PreconditionError: `index-of-another-run`.
         """
-        mine = f"{self.chain.chain_id}:{','.join(sorted(self.addresses))}"[:128]
-        with self.engine.begin() as connection:
-            known = connection.execute(select(marks.c.value).where(marks.c.name == "source")).scalar()
-            if known is None:
-                connection.execute(insert(marks).values(name="source", value=mine))
-            elif known != mine:
-                raise PreconditionError(
-                    "index-of-another-run",
-                    "The database holds the index of another run or chain.",
-                    "Name another one with --database, or delete this one; it can be built again.",
-                )
+        source = {"chain": self.chain.chain_id, **{name: contracts[name].lower() for name in sorted(contracts)}}
+        mine = {"schema": str(SCHEMA_VERSION), "source": json.dumps(source)}
+        try:
+            with self._transaction() as connection:
+                fresh = {**mine, "origin": str(self._origin.number), "cursor": _written(self._origin)}
+                connection.execute(insert(facts), [{"name": k, "value": v} for k, v in fresh.items()])
+        except IntegrityError:
+            self._join(mine)
 
-    def _common_ancestor(self, connection: Connection) -> tuple[int, int]:
-        """Newest indexed block that the chain still has, and how many indexed blocks lie above it."""
-        kept = connection.execute(select(blocks).order_by(blocks.c.number.desc())).all()
-        for above, row in enumerate(kept):
-            block = self.chain.block(int(row.number))
-            if block is not None and "0x" + block.hash.hex() == row.hash:
-                return int(row.number), above
-        return self.start_block - 1, len(kept)
+    def _join(self, mine: Mapping[str, str]) -> None:
+        with self._transaction() as connection:
+            for name, value in mine.items():
+                if _fact(connection, name) != value:
+                    raise PreconditionError(
+                        "index-of-another-run",
+                        "The database holds the index of another run, chain or version.",
+                        "Name another one with --database, or delete this one; it can be built again.",
+                    )
+            if _fact(connection, "origin") != str(self._origin.number):
+                self._start_over(connection)
 
-    def _remember(self, connection: Connection, head: Block, first: int) -> None:
-        rows = [{"number": head.number, "hash": "0x" + head.hash.hex()}]
-        for number in range(max(first, head.number - 8), head.number):
-            block = self.chain.block(number)
-            if block is not None:
-                rows.append({"number": number, "hash": "0x" + block.hash.hex()})
-        connection.execute(insert(blocks), rows)
-        connection.execute(delete(blocks).where(blocks.c.number < head.number - KEPT_BLOCKS))
+    def _start_over(self, connection: Connection) -> None:
+        """Empty the index, because it begins at another block than it did."""
+        connection.execute(delete(events))
+        connection.execute(delete(blocks))
+        for name, value in (("origin", str(self._origin.number)), ("cursor", _written(self._origin))):
+            connection.execute(update(facts).where(facts.c.name == name).values(value=value))
 
-    def _row(self, log: Log) -> dict[str, Any] | None:
-        contract = self.addresses[log.address.lower()]
-        known = self.topics.get((contract, log.topics[0])) if log.topics else None
-        if known is None:
-            return None
-        return {
-            "block_hash": "0x" + log.block_hash.hex(),
-            "log_index": log.log_index,
-            "block_number": log.block_number,
-            "tx_hash": log.tx_hash,
-            "contract": contract,
-            "name": known.name,
-            "arguments": plain(known.decode(log)),
-        }
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Begin a transaction; a duplicate key is the caller's to handle, other errors are translated."""
+        duplicate: IntegrityError | None = None
+        with translated():
+            try:
+                with self._engine.begin() as connection:
+                    yield connection
+            except IntegrityError as error:
+                duplicate = error
+        if duplicate is not None:
+            raise duplicate
 
 
-def open_engine(url: str) -> Engine:
-    """Open a database; SQLite gets write-ahead logging so that reads and writes do not block each other.
-
-    Raises:
-        UsageError: `database-url-invalid`.
-    """
-    try:
-        parsed = make_url(url)
-        if parsed.drivername.startswith("sqlite") and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed)
-    except (ValueError, ImportError, OSError) as error:
-        raise _bad_url(error) from error
-    if parsed.drivername.startswith("sqlite"):
-
-        @event.listens_for(engine, "connect")
-        def _wal(connection: Any, _record: Any) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA busy_timeout=5000")
-
-    return engine
+def _fact(connection: Connection, name: str) -> str | None:
+    found = connection.execute(select(facts.c.value).where(facts.c.name == name)).scalar()
+    return None if found is None else str(found)
 
 
-def _bad_url(error: Exception) -> UsageError:
-    return UsageError(
-        "database-url-invalid",
-        f"The database cannot be opened: {error}.",
-        "Use sqlite:///path/to/file.sqlite, or postgresql+psycopg://… with psycopg installed.",
+def _written(mark: Mark) -> str:
+    return f"{mark.number}:{mark.hash.hex()}"
+
+
+def _read_mark(text: str) -> Mark:
+    number, _, digest = text.partition(":")
+    return Mark(int(number), bytes.fromhex(digest))
+
+
+def _unsettled() -> UnavailableError:
+    return UnavailableError(
+        "chain-unsettled", "The head of the chain keeps changing under the index's reads.", "Try again."
     )
-
-
-def plain(value: Any) -> Any:
-    """Event arguments as JSON: bytes as 0x-hex, large integers as decimal strings, tuples as lists."""
-    if isinstance(value, bytes):
-        return "0x" + value.hex()
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 1 << 53:
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value

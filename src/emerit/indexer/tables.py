@@ -1,8 +1,12 @@
-"""The index's tables: recent blocks, raw events (the truth), and validators' evidence."""
+"""The index's tables: marks of blocks, raw events (the truth), validators' evidence, and what the database is for."""
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Column, Integer, LargeBinary, MetaData, String, Table
+from typing import Final
+
+from sqlalchemy import JSON, BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+SCHEMA_VERSION: Final = 2
 
 metadata = MetaData()
 
@@ -18,24 +22,25 @@ events = Table(
     metadata,
     Column("block_hash", String(66), primary_key=True),
     Column("log_index", Integer, primary_key=True, autoincrement=False),
-    Column("block_number", BigInteger, nullable=False, index=True),
+    Column("block_number", BigInteger, nullable=False),
     Column("tx_hash", String(66), nullable=False),
     Column("contract", String(32), nullable=False),
-    Column("name", String(64), nullable=False, index=True),
+    Column("name", String(64), nullable=False),
     Column("arguments", JSON, nullable=False),
+    Index("events_by_position", "block_number", "log_index"),
+    Index("events_by_name", "name", "block_number", "log_index"),
 )
 
 evidence = Table(
     "evidence",
     metadata,
     Column("sha256", String(64), primary_key=True),
-    Column("cid", String(128), nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
 
-marks = Table(
-    "marks",
+facts = Table(
+    "facts",
     metadata,
-    Column("name", String(64), primary_key=True),
-    Column("value", String(128), nullable=False),
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
 )

@@ -57,8 +57,7 @@ class BlockSource:
 
     def local(self, cid: Cid) -> bytes | None:
         """Return the block if the repository has it, without asking any peer."""
-        name = base64.b32encode(cid.multihash).decode("ascii").rstrip("=")
-        path = self._blocks / name[-3:-1] / f"{name}.data"
+        path = self._path(cid)
         try:
             if path.stat().st_size > MAX_BLOCK_BYTES:
                 raise RefusedError("blob-not-a-file", f"Block {cid} is over {MAX_BLOCK_BYTES} bytes.")
@@ -68,7 +67,7 @@ class BlockSource:
 
     def begin(self, cid: Cid) -> None:
         """Start fetching a block that is not local and let it arrive in the background."""
-        if self.local(cid) is None:
+        if not self._path(cid).exists():
             self._join(cid, 0)
 
     def get(self, cid: Cid, deadline: float) -> bytes:
@@ -92,6 +91,11 @@ class BlockSource:
             finally:
                 with self._lock:
                     fetch.waiting -= 1
+
+    def _path(self, cid: Cid) -> Path:
+        """Where Kubo's flatfs keeps a block: by its multihash, in folders by the next to last two characters."""
+        name = base64.b32encode(cid.multihash).decode("ascii").rstrip("=")
+        return self._blocks / name[-3:-1] / f"{name}.data"
 
     def _join(self, cid: Cid, waiters: int) -> _Fetch:
         with self._lock:
@@ -141,6 +145,7 @@ def read_file(source: BlockSource, cid: Cid, length_bytes: int, deadline: float)
     parts: list[bytes] = []
     missing_bytes = length_bytes
     todo: deque[Cid] = deque([cid])
+    begun: set[bytes] = set()
     seen = 0
     while todo and missing_bytes > 0:
         seen += 1
@@ -153,7 +158,9 @@ def read_file(source: BlockSource, cid: Cid, length_bytes: int, deadline: float)
         todo.extendleft(reversed(node.children))
         if missing_bytes > 0:
             for ahead in itertools.islice(todo, _PREFETCH_BLOCKS):
-                source.begin(ahead)
+                if ahead.multihash not in begun:
+                    begun.add(ahead.multihash)
+                    source.begin(ahead)
     return b"".join(parts)
 
 

@@ -13,10 +13,10 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import ipfshttpclient
 from ipfshttpclient import exceptions as rpc_errors
-from ipfshttpclient.http_requests import ClientSync
 
 from emerit.errors import PreconditionError, RefusedError, UnavailableError, UsageError
 from emerit.ipfs import cid as cids
+from emerit.ipfs.transport import Transport
 
 _T = TypeVar("_T")
 MAX_ADD_BYTES: Final = 64 << 20
@@ -53,9 +53,14 @@ class BlobStore:
         address = _parse_api_url(api_url)
         self.address = address.shown
         self._deadline_seconds = deadline_seconds
-        options = {"auth": address.credentials, "timeout": (_CONNECT_SECONDS, deadline_seconds)}
-        self._client: Any = ipfshttpclient.Client(address.multiaddr, address.base, chunk_size=_SEND_BYTES, **options)
-        self._client._client = _Transport(address.multiaddr, address.base, **options)
+        options: dict[str, Any] = {"auth": address.credentials, "timeout": deadline_seconds}
+        try:
+            self._client: Any = ipfshttpclient.Client(
+                address.multiaddr, address.base, chunk_size=_SEND_BYTES, **options
+            )
+        except rpc_errors.AddressError:
+            raise _bad_url() from None
+        self._client._client = Transport(address.multiaddr, address.base, **options)
         # The client makes its sections on first use, which is not safe from two threads at once.
         self._sections = (self._client.pin, self._client.files, self._client.swarm)
 
@@ -93,7 +98,7 @@ class BlobStore:
         data = self._read(text, max_bytes, end)
         if len(data) > max_bytes:
             raise _too_large(max_bytes)
-        if cids.cid_of(data) != text and len(data) != self._stat(text, end, offline=False)["Size"]:
+        if cids.cid_of(data) != text and len(data) != self._stat(text, end, offline=False).size_bytes:
             # Kubo reports an error in mid-stream in a trailer that HTTP clients do not show.
             raise UnavailableError("ipfs-incomplete", f"The IPFS daemon gave {cid} only in part.", "Try again.")
         return data
@@ -121,15 +126,18 @@ class BlobStore:
             if error.code != "ipfs-timeout" or not any(words in error.cause for words in _ABSENT):
                 raise
             return False
-        return bool(stat.get("Local", False))
+        return stat.local
 
     def id(self) -> NodeId:
         """Return the daemon's peer id and addresses."""
-        answer = self._call(self._deadline_seconds, self._client.id)
-        peer_id = str(answer["ID"])
-        suffix = f"/p2p/{peer_id}"
-        addresses = [str(address).removesuffix(suffix) + suffix for address in answer["Addresses"] or []]
-        return NodeId(peer_id, tuple(addresses))
+
+        def identity(**options: Any) -> NodeId:
+            answer = self._client.id(**options)
+            suffix = f"/p2p/{answer['ID']}"
+            addresses = [str(address).removesuffix(suffix) + suffix for address in answer["Addresses"] or []]
+            return NodeId(str(answer["ID"]), tuple(addresses))
+
+        return self._call(self._deadline_seconds, identity)
 
     def connect(self, multiaddr: str) -> None:
         """Dial a peer at `/ip4/HOST/tcp/PORT/p2p/ID`; raises UnavailableError `ipfs-connect-failed`."""
@@ -150,11 +158,14 @@ class BlobStore:
 
     def version(self) -> str:
         """Return the daemon's version, such as `0.33.0`."""
-        return str(self._call(self._deadline_seconds, self._client.version)["Version"])
+        return self._version(self._deadline_seconds)
 
     def ready(self) -> None:
         """Return when the daemon answers; raises UnavailableError `ipfs-unreachable` with the fix if it does not."""
-        self._call(min(_READY_SECONDS, self._deadline_seconds), self._client.version)
+        self._version(min(_READY_SECONDS, self._deadline_seconds))
+
+    def _version(self, seconds: float) -> str:
+        return self._call(seconds, lambda **options: str(self._client.version(**options)["Version"]))
 
     def _seconds(self, deadline_seconds: float | None) -> float:
         return self._deadline_seconds if deadline_seconds is None else deadline_seconds
@@ -172,10 +183,14 @@ class BlobStore:
 
         return self._call(end - time.monotonic(), read)
 
-    def _stat(self, cid: str, end: float, offline: bool) -> dict[str, Any]:
+    def _stat(self, cid: str, end: float, offline: bool) -> _Stat:
         options = {"with-local": "true", "offline": "true"} if offline else {}
-        answer = self._call(end - time.monotonic(), self._client.files.stat, f"/ipfs/{cid}", opts=options)
-        return dict(answer.as_json())
+
+        def stat(path: str, **more: Any) -> _Stat:
+            answer = self._client.files.stat(path, **more)
+            return _Stat(int(answer["Size"]), bool(dict(answer).get("Local", False)))
+
+        return self._call(end - time.monotonic(), stat, f"/ipfs/{cid}", opts=options)
 
     def _call(self, seconds: float, call: Callable[..., _T], *arguments: Any, **keywords: Any) -> _T:
         """Make one call that the daemon is told to end after `seconds`, and translate every error."""
@@ -204,7 +219,7 @@ class BlobStore:
                 f"No IPFS daemon answers at {self.address}.",
                 "Start one (`python -m emerit.ipfs.local_node`, or `ipfs daemon`), or set its address.",
             ) from error
-        except (rpc_errors.Error, AssertionError, KeyError, TypeError) as error:
+        except (rpc_errors.Error, AssertionError, KeyError, TypeError, ValueError, AttributeError) as error:
             # The client asserts on answers of another shape than Kubo's.
             raise UnavailableError("ipfs-failed", f"{self.address} does not answer as a Kubo RPC does.") from error
 
@@ -217,18 +232,6 @@ class BlobStore:
         raise UnavailableError("ipfs-failed", f"The IPFS daemon answered: {words}.", "Try again later.") from error
 
 
-class _Transport(ClientSync):
-    """The client's HTTP layer, a session a call, less an option that urllib3 warns about at each request."""
-
-    __slots__ = ()
-
-    def _make_session(self) -> Any:
-        session = super()._make_session()
-        for adapter in session.adapters.values():
-            adapter.poolmanager.connection_pool_kw.pop("strict", None)
-        return session
-
-
 class _OneAddress(str):
     """An address that the client's `swarm.connect` sends whole: it would append what iterating it yields."""
 
@@ -236,6 +239,12 @@ class _OneAddress(str):
 
     def __iter__(self) -> Iterator[str]:
         return iter(())
+
+
+@dataclass(frozen=True)
+class _Stat:
+    size_bytes: int
+    local: bool
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ _BY_EXIT_CODE: Final[dict[int, type[EmeritError]]] = {
 
 
 class LocalNode:
-    """`python -m emerit.ipfs.local_node` in a subprocess that ends with this process.
+    """`python -m emerit.ipfs.local_node` in a subprocess, which ends with this process unless it may `outlive` it.
 
-    `folder` holds the node's identity and blobs and outlives it; ports of 0 are chosen by the system. `peers` are
+    `folder` holds the node's identity and blobs and stays; ports of 0 are chosen by the system. `peers` are
     multiaddresses it stays connected to. Use as a context manager, or call `start` and `stop`.
     """
 
@@ -37,10 +37,12 @@ class LocalNode:
         peers: Sequence[str] = (),
         kind: Literal["auto", "daemon", "library"] = "auto",
         log_path: Path | None = None,
+        outlive: bool = False,
     ) -> None:
         self._folder = folder
         self._command = [sys.executable, "-m", "emerit.ipfs.local_node", f"--repo={folder}", f"--kind={kind}"]
-        self._command += [f"--api-port={api_port}", f"--swarm-port={swarm_port}", f"--parent-pid={os.getpid()}"]
+        self._command += [f"--api-port={api_port}", f"--swarm-port={swarm_port}"]
+        self._command += [] if outlive else [f"--parent-pid={os.getpid()}"]
         self._command += [f"--peer={peer}" for peer in peers]
         self._log_path = log_path or folder / "node.log"
         self._process: subprocess.Popen[str] | None = None

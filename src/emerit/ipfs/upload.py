@@ -37,12 +37,12 @@ def single_file(content_type: str, body: bytes) -> bytes:
     mark = b"--" + match.group(1).encode("ascii")
     head_end = body.find(b"\r\n\r\n", 0, _MAX_OVERHEAD_BYTES)
     file_start = head_end + 4
-    file_end = body.find(b"\r\n" + mark, file_start - 2)
+    file_end = body.find(b"\r\n" + mark, file_start)
     if not body.startswith(mark + b"\r\n") or head_end < 0 or file_end < 0:
         raise RefusedError("upload-invalid", "The multipart body is cut short or malformed.")
     if not body[file_end + 2 + len(mark) :].startswith(b"--"):
         raise RefusedError("upload-invalid", "One file a request: the multipart body has more parts.")
-    content = body[file_start : max(file_start, file_end)]
+    content = body[file_start:file_end]
     if len(content) > MAX_UPLOAD_BYTES:
         raise _too_large()
     return content

@@ -139,7 +139,7 @@ class Keystore:
         raise PreconditionError(
             "key-not-found",
             f"There is no key {ascii(text)[:120]}; {self.folder} has {known or 'none'}.",
-            "Create one with `emerit key create NAME`, or give the path of a keystore file.",
+            "Create one with `emerit wallet create NAME`, or give the path of a keystore file.",
         )
 
     def _write_new(self, name: str, path: Path, text: str) -> None:
@@ -147,7 +147,11 @@ class Keystore:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            with open(descriptor, "w", encoding="ascii") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -155,11 +159,13 @@ class Keystore:
         except FileExistsError:
             raise _exists(name, path) from None
         except OSError as error:
-            raise PreconditionError(
-                "key-folder-unwritable", f"No key could be written in {self.folder}: {error.strerror}."
-            ) from error
+            raise self._unwritable(error) from error
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _unwritable(self, error: OSError) -> PreconditionError:
+        cause = f"No key could be written in {self.folder}: {error.strerror}."
+        return PreconditionError("key-folder-unwritable", cause, "Check the folder's owner, mode and free space.")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:

@@ -26,7 +26,7 @@ def read_password(
     elif env is not None and env in os.environ:
         password = os.environ[env]
     elif sys.stdin is not None and sys.stdin.isatty():
-        password = getpass.getpass(prompt)
+        password = getpass.getpass(f"{prompt}: ")
         if confirm and getpass.getpass("Again: ") != password:
             raise UsageError("password-mismatch", "The two passwords are not the same.", "Try again.")
     else:

@@ -91,8 +91,8 @@ _DEMO: Final = Preset(
         inner_steps=20,
         batch_sequences=8,
         assigned_sequences=80,
-        learning_rate=2e-3,
-        warmup_steps=30,
+        learning_rate=4e-3,
+        warmup_steps=20,
         planned_rounds=14,
         final_lr_fraction=0.1,
         beta1=0.9,
@@ -102,7 +102,7 @@ _DEMO: Final = Preset(
         error_feedback_decay=0.95,
     ),
     codec=CodecSpec(name="topk-sign", chunk=4096, k=256),
-    outer=OuterSpec(lr_numerator=1, lr_denominator=1, divisor_floor=1, max_aggregated=16),
+    outer=OuterSpec(lr_numerator=1, lr_denominator=1, divisor_floor=2, max_aggregated=16),
     scoring=ScoringSpec(
         random_sequences=64,
         own_sequences=64,
@@ -130,7 +130,7 @@ _DEMO: Final = Preset(
 _TINY: Final = replace(
     _DEMO,
     name="tiny",
-    shard_sequences=256,
+    shard_sequences=1024,
     model=ModelSpec(preset="tiny", vocabulary=256, context=32, d_model=32, layers=1, heads=2),
     training=replace(
         _DEMO.training,

@@ -112,7 +112,6 @@ class Ledger:
             revealed_slots=frozenset(item.slot for item in contributions),
         )
         inputs = SettlementInputs(
-            chain_id=self.client.chain.chain_id,
             run=self.client.address,
             round=round_number,
             previous_hash=self.last_hash,

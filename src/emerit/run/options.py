@@ -9,7 +9,8 @@ from emerit.chain.rpc import Chain
 from emerit.chain.run_client import RunClient
 from emerit.chain.transactions import Sender
 from emerit.ipfs.client import BlobStore
-from emerit.keys.keystore import Keystore, read_password
+from emerit.keys.keystore import Keystore
+from emerit.keys.password import read_password
 from emerit.run.context import RunContext, open_run
 from emerit.run.node import NodeLoop, lock_folder
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from emerit.errors import StateError
 
+_BYTES = ("content_hash", "salt", "base_state_root", "vector")
+
 
 @dataclass(frozen=True)
 class Pending:
@@ -18,6 +20,7 @@ class Pending:
     Attributes:
         kind: `contribution` or `weights`.
         payload: the bytes to publish on IPFS (blob or evidence).
+        base_state_root: the state that a contribution was made from, empty for weights.
         vector: the packed weight vector, empty for a contribution.
     """
 
@@ -27,6 +30,7 @@ class Pending:
     content_hash: bytes
     salt: bytes
     payload: bytes
+    base_state_root: bytes = b""
     vector: bytes = b""
 
 
@@ -47,7 +51,7 @@ def save_pending(folder: Path, pending: Pending) -> None:
     write_atomically(folder / "pending.bin", pending.payload)
     record: dict[str, Any] = asdict(pending)
     record["payload"] = len(pending.payload)
-    for name in ("content_hash", "salt", "vector"):
+    for name in _BYTES:
         record[name] = record[name].hex()
     write_atomically(folder / "pending.json", json.dumps(record).encode())
 
@@ -65,10 +69,10 @@ def load_pending(folder: Path) -> Pending | None:
         return None
     except ValueError as error:
         raise _corrupt(folder) from error
-    if record.pop("payload", None) != len(payload):
+    if not isinstance(record, dict) or record.pop("payload", None) != len(payload):
         raise _corrupt(folder)
     try:
-        for name in ("content_hash", "salt", "vector"):
+        for name in _BYTES:
             record[name] = bytes.fromhex(record[name])
         return Pending(payload=payload, **record)
     except (KeyError, TypeError, ValueError) as error:

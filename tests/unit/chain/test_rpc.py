@@ -15,7 +15,7 @@ from emerit.chain import transport
 from emerit.chain.anvil import free_port
 from emerit.chain.rpc import Chain
 from emerit.chain.transport import DeadlineProvider
-from emerit.errors import ChainError, EmeritError, PreconditionError, UnavailableError, UsageError
+from emerit.errors import ChainError, EmeritError, PreconditionError, UnavailableError
 from tests.unit.chain.stub import StubServer, on_chain_one, serving
 
 DEADLINE = 0.3
@@ -40,7 +40,7 @@ def test_nothing_listens() -> None:
     assert isinstance(error, UnavailableError) and error.code == "rpc-unreachable" and error.fix
 
 
-@pytest.mark.parametrize("url", ["ws://127.0.0.1:1", "127.0.0.1:8545", "http://", ""])
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:1", "127.0.0.1:8545", "http://", "", "http://h:99999", "http://[::1"])
 def test_url_must_be_http(url: str) -> None:
     assert error_of(lambda: Chain(url)).code == "rpc-url-invalid"
 
@@ -279,7 +279,7 @@ def test_tls_verifies_and_keeps_the_deadline(tmp_path: Path, monkeypatch: pytest
                             body = b'{"jsonrpc":"2.0","id":0,"result":"0x1"}'
                             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
                             connection.recv(65536)
-                        stopped.wait()
+                            stopped.wait()
                 except ssl.SSLError:
                     continue
                 except OSError:

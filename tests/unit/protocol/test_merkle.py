@@ -126,6 +126,23 @@ def test_padding_is_not_a_leaf_and_an_inner_node_is_not_one_either() -> None:
     assert not verify(replace(header_of(tree), leaf_count=2), leaves[0], tree.proof(0)[:1])
 
 
+def test_an_index_beyond_the_leaves_is_refused() -> None:
+    leaves = [Leaf(i, address(i), 10, 5, 0, bytes(32)) for i in range(4)]
+    tree = MerkleSumTree(leaves)
+    assert verify(header_of(tree), leaves[3], tree.proof(3))
+    assert not verify(replace(header_of(tree), leaf_count=3), leaves[3], tree.proof(3))
+
+
+def test_an_index_cannot_go_round_the_tree() -> None:
+    """A leaf with index 2 in a tree of two: its path would be that of index 0."""
+    stray = leaf_node(Leaf(2, address(2), 10, 5, 0, bytes(32)))
+    other = leaf_node(Leaf(1, address(1), 10, 5, 0, bytes(32)))
+    root = parent_node(stray, other)
+    zero = bytes(32)
+    header = Header(RUN, 0, 0, zero, zero, root.hash, root.weight, root.amount_wei, 2, 0, zero, zero)
+    assert not verify(header, Leaf(2, address(2), 10, 5, 0, bytes(32)), [other])
+
+
 def test_a_weight_of_one_is_not_payable() -> None:
     assert [payable(weight) for weight in (0, 1, 2, 3)] == [0, 0, 2, 3]
 

@@ -1,0 +1,92 @@
+"""Measure every contribution of a round, each alone, at the trial step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emerit.codec.update import SparseUpdate
+from emerit.errors import StateError
+from emerit.model.flat import FlatModel
+from emerit.protocol.manifest import OuterSpec, ScoringSpec
+from emerit.scoring.losses import TrialStep, sequence_losses
+from emerit.scoring.measurement import Measurement, mean_and_error
+
+_HARM_Z = 2.0
+
+OnProgress = Callable[[int, int], None]
+"""Called after each contribution with (contributions measured, contributions in all)."""
+
+
+@dataclass(frozen=True)
+class RoundMeasurement:
+    """A round as one validator measured it.
+
+    `base_losses` float64[n] are the losses of the random sequences before any update, `base_loss` is their mean,
+    in nats per token; `measurements` lacks those that `should_stop` left unmeasured.
+    """
+
+    base_loss: float
+    base_losses: NDArray[np.float64]
+    measurements: dict[int, Measurement]
+
+
+def evaluate_round(
+    model: FlatModel,
+    updates: Mapping[int, SparseUpdate],
+    random_tokens: NDArray[np.uint8],
+    own_tokens: Mapping[int, NDArray[np.uint8]],
+    scoring: ScoringSpec,
+    outer: OuterSpec,
+    on_progress: OnProgress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> RoundMeasurement:
+    """Measure the updates (by trainer slot, scales already clipped) on the state that `model` holds.
+
+    `random_tokens` uint8[n, T + 1] are the same for all, `own_tokens[slot]` uint8[m, T + 1] are a sample of what
+    that trainer was assigned; n and m are at least 2. Costs one pass over the random sequences for the round, and
+    for each update one more, and two over its own. The model's weights are afterwards what they were, to the bit.
+
+    Raises StateError `state-loss-not-finite` when the state itself has no finite loss.
+    """
+    base = sequence_losses(model.module, random_tokens)
+    if not np.isfinite(base).all():
+        raise StateError(
+            "state-loss-not-finite",
+            "The loss of the settled state is not a finite number; nothing can be measured against it.",
+            "Replay the state from the last settled round; if its root is right, the run has diverged.",
+        )
+    step = trial_step(scoring, outer)
+    measurements: dict[int, Measurement] = {}
+    for slot in sorted(updates):
+        if should_stop is not None and should_stop():
+            break
+        own_base = sequence_losses(model.module, own_tokens[slot])
+        with TrialStep(model.flat, updates[slot], step):
+            random_gain, random_se = mean_and_error(base - sequence_losses(model.module, random_tokens))
+            own_gain, own_se = mean_and_error(own_base - sequence_losses(model.module, own_tokens[slot]))
+        measurements[slot] = Measurement(slot, random_gain, random_se, own_gain, own_se)
+        if on_progress is not None:
+            on_progress(len(measurements), len(updates))
+    return RoundMeasurement(float(base.mean()), base, measurements)
+
+
+def trial_step(scoring: ScoringSpec, outer: OuterSpec) -> float:
+    """Return the share of an update that is tried: the trial fraction of the outer learning rate.
+
+    An honest update alone can raise the loss at the full step, which is meant for the mean of many.
+    """
+    fraction = scoring.trial_numerator / scoring.trial_denominator
+    return fraction * outer.lr_numerator / outer.lr_denominator
+
+
+def health(now: NDArray[np.float64], before: NDArray[np.float64]) -> float:
+    """Return the nats by which the loss rose beyond two standard errors, never below 0.
+
+    `now` and `before` float64[n], n >= 2, are the losses of the same sequences under this state and the last one.
+    """
+    increase, error = mean_and_error(now - before)
+    return max(0.0, increase - _HARM_Z * error)

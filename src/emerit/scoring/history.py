@@ -1,0 +1,113 @@
+"""What a validator remembers of each trainer between rounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Final
+
+from emerit.errors import StateError
+from emerit.protocol.manifest import ScoringSpec
+from emerit.scoring.measurement import Measurement
+
+_VERSION: Final = 1
+_FULL_BALANCE_Z: Final = 3.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One trainer's discounted sums over its measured rounds, the newest counting 1, each older one `decay` less.
+
+    `gain_sum` in nats, `variance_sum` in nats^2 (discounted twice, as a variance is), `rounds_sum` the sum of the
+    discounts; `balance` in [-1, 1] is the moving average of the gap's sign.
+    """
+
+    gain_sum: float = 0.0
+    variance_sum: float = 0.0
+    rounds_sum: float = 0.0
+    balance: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """S: the discounted mean of the gain on random sequences, in nats per token; 0 before any measurement."""
+        return self.gain_sum / self.rounds_sum if self.rounds_sum else 0.0
+
+    @property
+    def score_se(self) -> float:
+        """SE: the standard error of S, in nats per token."""
+        return math.sqrt(self.variance_sum) / self.rounds_sum if self.rounds_sum else 0.0
+
+    def after(self, measurement: Measurement, spec: ScoringSpec) -> Standing:
+        """Return the standing with one more measured round."""
+        decay, rate = spec.history_decay, spec.balance_rate
+        direction = min(1.0, max(-1.0, measurement.gap_z / _FULL_BALANCE_Z))
+        return Standing(
+            decay * self.gain_sum + measurement.random_gain,
+            decay * decay * self.variance_sum + measurement.random_se**2,
+            decay * self.rounds_sum + 1.0,
+            (1 - rate) * self.balance + rate * direction,
+        )
+
+
+@dataclass(frozen=True)
+class ScoreHistory:
+    """Standing by trainer slot, as of the last scored round; slots are never given to somebody else.
+
+    Immutable: scoring a round gives a new history.
+    """
+
+    standings: Mapping[int, Standing] = field(default_factory=lambda: MappingProxyType({}))
+
+    def of(self, slot: int) -> Standing:
+        """Return the standing of a slot, an empty one if it was never measured."""
+        return self.standings.get(slot, Standing())
+
+    def with_standings(self, fresh: Mapping[int, Standing]) -> ScoreHistory:
+        """Return a history in which the given slots have new standings."""
+        return ScoreHistory(MappingProxyType({**self.standings, **fresh}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; `from_dict` reads it back without loss."""
+        trainers = {str(slot): asdict(self.standings[slot]) for slot in sorted(self.standings)}
+        return {"version": _VERSION, "trainers": trainers}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> ScoreHistory:
+        """Return the history that `to_dict` wrote.
+
+        Raises StateError `history-corrupt` for anything else: another version, unknown or missing keys, figures
+        that are not finite or out of range.
+        """
+        if not isinstance(data, dict) or set(data) != {"version", "trainers"} or data["version"] != _VERSION:
+            raise _corrupt("it is not a score history of this version")
+        if not isinstance(data["trainers"], dict):
+            raise _corrupt("its trainers are not an object")
+        return cls(MappingProxyType({_slot(key): _standing(key, item) for key, item in data["trainers"].items()}))
+
+
+def _slot(key: object) -> int:
+    if not isinstance(key, str) or not (key.isascii() and key.isdecimal()) or str(int(key)) != key:
+        raise _corrupt(f"{key!r} is not a slot")
+    return int(key)
+
+
+def _standing(key: str, item: Any) -> Standing:
+    names = [entry.name for entry in fields(Standing)]
+    if not isinstance(item, dict) or set(item) != set(names):
+        raise _corrupt(f"slot {key} does not have exactly the fields {', '.join(names)}")
+    if any(type(item[name]) not in (int, float) or not math.isfinite(item[name]) for name in names):
+        raise _corrupt(f"slot {key} has a figure that is not a finite number")
+    standing = Standing(**{name: float(item[name]) for name in names})
+    if standing.variance_sum < 0 or standing.rounds_sum < 0 or not -1 <= standing.balance <= 1:
+        raise _corrupt(f"slot {key} has a figure that is out of range")
+    return standing
+
+
+def _corrupt(what: str) -> StateError:
+    return StateError(
+        "history-corrupt",
+        f"The score history cannot be read: {what}.",
+        "Delete the validator's history.json; scores start anew with the next round.",
+    )

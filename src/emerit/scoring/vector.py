@@ -1,0 +1,146 @@
+"""A validator's weight vector, and the evidence that explains it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from emerit.errors import StateError
+from emerit.protocol import minifloat
+from emerit.protocol.manifest import ScoringSpec
+from emerit.scoring.clusters import Clusters, Pair, Threshold
+from emerit.scoring.gap import GapReference
+from emerit.scoring.measurement import Measurement
+from emerit.scoring.weights import Verdict
+
+EVIDENCE_VERSION: Final = 1
+MAX_EVIDENCE_PAIRS: Final = 512
+_DECIMALS: Final = 9
+
+
+def weight_vector(
+    trainer_slots: int,
+    verdicts: Mapping[int, Verdict],
+    base_loss: float,
+    health: float,
+    unavailable: Collection[int],
+    spec: ScoringSpec,
+) -> tuple[int, ...]:
+    """Return the 2 + trainer_slots minifloat codes: base loss, health, then one weight for each trainer slot.
+
+    Losses are counted in `spec.loss_unit` nats. A slot in `unavailable` gets the code for "I abstain", a slot
+    without a verdict weight 0. Raises StateError `loss-out-of-range` for a loss that is negative or not finite.
+    """
+    for loss in (base_loss, health):
+        if not (math.isfinite(loss) and loss >= 0):
+            raise StateError(
+                "loss-out-of-range",
+                f"A weight vector cannot carry the loss {loss}.",
+                "Measure again; if it stays, the state or the model is damaged.",
+            )
+    lanes = [minifloat.encode(round(loss / spec.loss_unit)) for loss in (base_loss, health)]
+    for slot in range(trainer_slots):
+        if slot in unavailable:
+            lanes.append(minifloat.ABSTAIN)
+        else:
+            lanes.append(minifloat.encode(verdicts[slot].weight_value) if slot in verdicts else 0)
+    return tuple(lanes)
+
+
+def evidence(
+    *,
+    round_number: int,
+    eval_seed: bytes,
+    base_loss: float,
+    health: float,
+    measurements: Mapping[int, Measurement],
+    verdicts: Mapping[int, Verdict],
+    clusters: Clusters,
+    cids: Mapping[int, str],
+    reference: GapReference | None = None,
+) -> dict[str, Any]:
+    """Return what explains a round's weights as plain data: losses, gains and gaps in nats per token.
+
+    `trainers` maps a slot (as text) to this round's gains on random (`s`, `se`) and own sequences (`own`,
+    `own_se`), the gap with its factor, the balance `b`, the score over the last rounds, `cluster`, `flags`, the
+    `reason` code, the `weight` and the `cid`; None stands for what was not measured. `similarity` has the round's
+    thresholds and the pairs beyond them, at most the 512 most alike.
+    """
+    return {
+        "version": EVIDENCE_VERSION,
+        "round": round_number,
+        "seed": eval_seed.hex(),
+        "base_loss": base_loss,
+        "health": health,
+        "gap_reference": None if reference is None or not reference.clear else reference.value,
+        "similarity": _similarity(clusters),
+        "trainers": {
+            str(slot): _trainer(verdicts[slot], measurements.get(slot), clusters, cids.get(slot))
+            for slot in sorted(verdicts)
+        },
+    }
+
+
+def evidence_bytes(record: Mapping[str, Any]) -> bytes:
+    """Return the canonical JSON of evidence: sorted keys, no spaces, ASCII, floats rounded to 1e-9.
+
+    Raises StateError `evidence-not-finite` for a figure that is not a finite number.
+    """
+    return json.dumps(_rounded(record), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _trainer(verdict: Verdict, item: Measurement | None, clusters: Clusters, cid: str | None) -> dict[str, Any]:
+    known = item if item is not None and item.finite else None
+    return {
+        "s": known.random_gain if known else None,
+        "se": known.random_se if known else None,
+        "own": known.own_gain if known else None,
+        "own_se": known.own_se if known else None,
+        "gap": verdict.gap,
+        "gap_se": verdict.gap_se,
+        "gap_factor": verdict.gap_factor,
+        "b": verdict.balance,
+        "score": verdict.score,
+        "score_se": verdict.score_se,
+        "cluster": verdict.cluster,
+        "flags": list(clusters.kinds(verdict.slot)),
+        "reason": verdict.code,
+        "weight": verdict.weight_value,
+        "cid": cid,
+    }
+
+
+def _similarity(clusters: Clusters) -> dict[str, Any]:
+    pairs = sorted(clusters.pairs, key=lambda pair: (-max(pair.overlap, pair.cosine), pair.first, pair.second))
+    return {
+        "overlap": _threshold(clusters.overlap),
+        "cosine": _threshold(clusters.cosine),
+        "pairs_found": len(pairs),
+        "pairs": [_pair(pair) for pair in pairs[:MAX_EVIDENCE_PAIRS]],
+    }
+
+
+def _threshold(threshold: Threshold) -> dict[str, Any]:
+    return {"median": threshold.median, "spread": threshold.spread, "limit": threshold.limit}
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {"slots": [pair.first, pair.second], "overlap": pair.overlap, "cosine": pair.cosine, "kind": pair.kind}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise StateError(
+                "evidence-not-finite",
+                f"Evidence cannot hold the figure {value}.",
+                "Report this: what is not finite must be refused before it is explained.",
+            )
+        return round(value, _DECIMALS) + 0.0
+    if isinstance(value, Mapping):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    return value

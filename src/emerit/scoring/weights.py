@@ -1,0 +1,135 @@
+"""From a round's measurements to one verdict and one weight for each trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from emerit.protocol.manifest import ScoringSpec
+from emerit.protocol.minifloat import MAX_VALUE
+from emerit.scoring import reasons
+from emerit.scoring.clusters import Clusters
+from emerit.scoring.gap import GapReference, gap_reference
+from emerit.scoring.history import ScoreHistory, Standing
+from emerit.scoring.measurement import Measurement
+
+__all__ = ["RoundScores", "ScoreHistory", "Verdict", "score_round"]
+
+HARM_Z = 2.0
+REFUSED, ADMISSIBLE, SMALLEST_PAID = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a validator holds of one contribution.
+
+    `weight_value` is in weight units (`ScoringSpec.weight_unit` nats^power): 0 = refused, 1 = admissible but
+    unpaid, from 2 on paid. `code` is a key of `reasons.REASONS`, or the code with which a blob was refused. The
+    figures are None for what was not measured: `score` S and `score_se` over the last rounds, `gap`, `gap_se` and
+    `gap_factor` of this one, `balance` after it. `cluster` is None for a contribution that is like no other.
+    """
+
+    slot: int
+    code: str
+    weight_value: int = REFUSED
+    score: float | None = None
+    score_se: float | None = None
+    gap: float | None = None
+    gap_se: float | None = None
+    gap_factor: float | None = None
+    balance: float | None = None
+    cluster: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """The sentence that explains the code."""
+        return reasons.sentence(self.code)
+
+
+@dataclass(frozen=True)
+class RoundScores:
+    """The verdicts by trainer slot, the history after the round, the gap that contributions were held against."""
+
+    verdicts: dict[int, Verdict]
+    history: ScoreHistory
+    reference: GapReference
+
+
+def score_round(
+    measurements: Mapping[int, Measurement],
+    clusters: Clusters,
+    commit_order: Mapping[int, int],
+    history: ScoreHistory,
+    consensus: Mapping[int, int],
+    spec: ScoringSpec,
+    *,
+    refused: Mapping[int, str] | None = None,
+    unavailable: Collection[int] = (),
+    unmeasured: Collection[int] = (),
+) -> RoundScores:
+    """Weigh a round; a pure function of its arguments.
+
+    Args:
+        measurements: what was measured, by trainer slot.
+        clusters: who resembles whom.
+        commit_order: place among the round's commitments; a slot in it that is in nothing else revealed nothing.
+        history: standings before the round; those not measured keep theirs.
+        consensus: consensus weights of the last settled round by slot, empty before the first.
+        refused: code by slot, for contributions that broke a rule.
+        unavailable: slots that could not be fetched; the weight vector abstains from them.
+        unmeasured: slots that were accepted and for which there was no time.
+    """
+    refused = dict(refused or {})
+    refused |= {slot: reasons.NOT_FINITE for slot, item in measurements.items() if not item.finite}
+    valid = {slot: item for slot, item in sorted(measurements.items()) if slot not in refused}
+    standings = {slot: history.of(slot).after(item, spec) for slot, item in valid.items()}
+    duplicates = clusters.duplicates({slot: item.gap for slot, item in valid.items()}, commit_order)
+    reference = gap_reference(valid.values(), duplicates, consensus)
+    verdicts = {slot: Verdict(slot, reasons.NOT_REVEALED) for slot in commit_order}
+    verdicts |= {slot: Verdict(slot, reasons.UNMEASURED, ADMISSIBLE) for slot in unmeasured}
+    for slot, item in valid.items():
+        factor = reference.factor(item, spec.gap_floor)
+        code, weight = _weigh(item, standings[slot], factor, slot in duplicates, spec)
+        verdicts[slot] = _measured_verdict(item, standings[slot], factor, code, weight)
+    verdicts |= {slot: Verdict(slot, code) for slot, code in refused.items()}
+    verdicts |= {slot: Verdict(slot, reasons.UNAVAILABLE) for slot in unavailable}
+    clustered = {
+        slot: replace(verdict, cluster=clusters.cluster_of.get(slot)) for slot, verdict in sorted(verdicts.items())
+    }
+    return RoundScores(clustered, history.with_standings(standings), reference)
+
+
+def _weigh(item: Measurement, standing: Standing, factor: float, duplicate: bool, spec: ScoringSpec) -> tuple[str, int]:
+    """Return code and weight of a measured contribution: the first rule that applies decides.
+
+    What is paid: max(0, S - z * SE)^power * gap factor. Admissible without pay is what shows at least one of the
+    two signs of work, a significant score or a gap; what shows neither is not applied to the state either.
+    """
+    if item.random_gain < -HARM_Z * item.random_se or standing.score < 0:
+        return reasons.NEGATIVE_SCORE, REFUSED
+    if standing.balance < spec.balance_floor:
+        return reasons.LOW_BALANCE, REFUSED
+    margin = standing.score - spec.z * standing.score_se
+    admissible = ADMISSIBLE if margin > 0 or factor > 0 else REFUSED
+    if duplicate:
+        return reasons.DUPLICATE, admissible
+    if margin <= 0:
+        return reasons.NOT_SIGNIFICANT, admissible
+    if factor <= 0:
+        return reasons.LOW_GAP, admissible
+    units = margin**spec.power * factor / spec.weight_unit
+    return reasons.PAID, max(SMALLEST_PAID, round(min(units, float(MAX_VALUE))))
+
+
+def _measured_verdict(item: Measurement, standing: Standing, factor: float, code: str, weight: int) -> Verdict:
+    return Verdict(
+        slot=item.slot,
+        code=code,
+        weight_value=weight,
+        score=standing.score,
+        score_se=standing.score_se,
+        gap=item.gap,
+        gap_se=item.gap_se,
+        gap_factor=factor,
+        balance=standing.balance,
+    )

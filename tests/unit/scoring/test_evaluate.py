@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from emerit.codec import SparseUpdate, compress
+from emerit.errors import StateError
+from emerit.model import FlatModel
+from emerit.protocol import minifloat
+from emerit.protocol.presets import PRESETS
+from emerit.scoring.evaluate import evaluate_round, health, trial_step
+from emerit.scoring.losses import sequence_losses
+from emerit.training.state import initial_values, to_float
+
+TINY = PRESETS["tiny"]
+
+
+def text(count: int, seed: int) -> NDArray[np.uint8]:
+    """Sequences over few letters, so that a step along the gradient of some helps the others."""
+    random = np.random.default_rng(seed)
+    return random.choice(np.frombuffer(b"  aeinorst", np.uint8), (count, TINY.model.context + 1))
+
+
+def start() -> FlatModel:
+    model = FlatModel(TINY.model)
+    model.load(to_float(initial_values(TINY.model, b"evaluate")))
+    return model
+
+
+def gradient(tokens: NDArray[np.uint8]) -> NDArray[np.float32]:
+    model = FlatModel(TINY.model, trainable=True)
+    model.load(to_float(initial_values(TINY.model, b"evaluate")))
+    rows = torch.from_numpy(tokens.astype(np.int64))
+    F.cross_entropy(model.module(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten()).backward()
+    assert model.gradient is not None
+    return model.gradient.numpy()
+
+
+def sparse(dense: NDArray[np.float32]) -> SparseUpdate:
+    return compress(dense, TINY.codec.chunk, TINY.codec.k)[0]
+
+
+RANDOM, OWN = text(16, 1), text(8, 2)
+
+
+def test_a_step_along_the_gradient_gains_and_its_opposite_loses() -> None:
+    useful = sparse(gradient(OWN))
+    updates = {3: useful, 5: replace(useful, signs=(-useful.signs).astype(np.int8))}
+    result = evaluate_round(start(), updates, RANDOM, {3: OWN, 5: OWN}, TINY.scoring, TINY.outer)
+    assert list(result.measurements) == [3, 5]
+    assert result.measurements[3].random_gain > 2 * result.measurements[3].random_se > 0
+    assert result.measurements[5].random_gain < -2 * result.measurements[5].random_se
+    assert result.base_loss == result.base_losses.mean() == pytest.approx(math.log(256), abs=0.2)
+
+
+def test_gains_are_paired_differences_at_the_trial_step() -> None:
+    model, update = start(), sparse(gradient(OWN))
+    result = evaluate_round(model, {0: update}, RANDOM, {0: OWN}, TINY.scoring, TINY.outer).measurements[0]
+    moved = start()
+    moved.load(to_float(initial_values(TINY.model, b"evaluate")) - np.float32(0.2) * update.dense())
+    for tokens, gain, error in (
+        (RANDOM, result.random_gain, result.random_se),
+        (OWN, result.own_gain, result.own_se),
+    ):
+        difference = sequence_losses(model.module, tokens) - sequence_losses(moved.module, tokens)
+        assert gain == pytest.approx(difference.mean(), rel=1e-4)
+        assert error == pytest.approx(difference.std(ddof=1) / math.sqrt(len(tokens)), rel=1e-3)
+
+
+def test_trial_step_is_the_fraction_of_the_outer_learning_rate() -> None:
+    outer = replace(TINY.outer, lr_numerator=3, lr_denominator=4)
+    assert trial_step(TINY.scoring, outer) == pytest.approx(0.15)
+
+
+def test_parameters_are_the_same_to_the_bit_after_a_round() -> None:
+    model = start()
+    before = model.flat.numpy().tobytes()
+    updates = {slot: sparse(gradient(text(4, slot))) for slot in range(3)}
+    evaluate_round(model, updates, RANDOM, dict.fromkeys(updates, OWN), TINY.scoring, TINY.outer)
+    assert model.flat.numpy().tobytes() == before
+
+
+def test_progress_is_reported_and_stopping_leaves_the_rest_unmeasured() -> None:
+    seen: list[tuple[int, int]] = []
+    updates = {slot: sparse(gradient(OWN)) for slot in (4, 1, 7)}
+    result = evaluate_round(
+        start(),
+        updates,
+        RANDOM,
+        dict.fromkeys(updates, OWN),
+        TINY.scoring,
+        TINY.outer,
+        on_progress=lambda done, total: seen.append((done, total)),
+        should_stop=lambda: len(seen) == 2,
+    )
+    assert seen == [(1, 3), (2, 3)]
+    assert set(result.measurements) == {1, 4}
+
+
+def test_an_update_that_breaks_the_model_is_measured_as_not_finite() -> None:
+    model = start()
+    update = sparse(gradient(OWN))
+    huge = replace(update, scales=np.full(len(update.scales), minifloat.MAX_CODE, np.uint16))
+    model.flat[:] *= 1e30
+    broken = sequence_losses(model.module, OWN)
+    model = start()
+    result = evaluate_round(model, {0: huge}, RANDOM, {0: OWN}, TINY.scoring, TINY.outer).measurements[0]
+    assert not np.isfinite(broken).all() or result.random_gain < 0
+    assert result.random_gain < 0 or not result.finite
+
+
+def test_a_state_without_a_finite_loss_cannot_be_measured_against() -> None:
+    model = start()
+    model.flat[0] = math.nan
+    with pytest.raises(StateError) as caught:
+        evaluate_round(model, {}, text(2, 1) * 0, {}, TINY.scoring, TINY.outer)
+    assert caught.value.code == "state-loss-not-finite"
+
+
+def test_health_is_the_rise_beyond_two_errors() -> None:
+    before = np.linspace(2.0, 3.0, 64)
+    worse = before + np.where(np.arange(64) % 2, 0.06, 0.04)
+    error = 0.01 * math.sqrt(64 / 63) / 8
+    assert health(worse, before) == pytest.approx(0.05 - 2 * error)
+    assert health(before, worse) == 0.0
+    assert health(before, before) == 0.0
+    assert health(before + np.where(np.arange(64) % 2, 1.0, -0.98), before) == 0.0
