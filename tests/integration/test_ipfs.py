@@ -110,7 +110,7 @@ def test_what_nobody_has_is_given_up_at_the_deadline(pair: Pair) -> None:
             UnavailableError,
         )
         assert code == "ipfs-timeout"
-        assert deadline_seconds <= time.monotonic() - started < deadline_seconds + 1
+        assert deadline_seconds <= time.monotonic() - started < deadline_seconds + 2
     pair.at_leaf.ready()
     assert code_of(lambda: pair.at_leaf.pin(cid_of(b"nor this"), 0.3), UnavailableError) == "ipfs-timeout"
     assert not pair.at_leaf.has_local(cid_of(b"nor this"))

@@ -89,6 +89,25 @@ contract MerkleSumTest is BaseTest {
         assertFalse(accepts(leaves[place], resized(proof, length)), "length of the proof");
     }
 
+    /// @dev Nor if it plants the second one at another depth: index 2 leads to the left child of the root in one step,
+    /// and to the left of the right child in two. Only the exact length of proofs tells these apart.
+    function testFuzz_RefusesASecondLeafAtAnotherDepth(uint256 seed, uint64 extraWei) public {
+        plant(seed, 4, 0);
+        Leaf memory second = leaves[2];
+        second.cumulativeAmountWei += extraWei;
+        ProofNode[] memory short = new ProofNode[](1);
+        short[0] = levels[1][1];
+        ProofNode[] memory long = Tree.proof(levels, 2);
+        long[1] = Tree.leafNode(second);
+        ProofNode memory root = Tree.parent(long[1], short[0]);
+        header.root = root.hash;
+        header.totalWeight = root.weight;
+        header.totalAmountWei = root.amountWei;
+
+        assertTrue(accepts(leaves[2], long), "the one at full depth");
+        assertFalse(accepts(second, short), "the one above");
+    }
+
     /// @dev The attack on trees of unchecked depth: an inner node, with the proof of that node.
     function testFuzz_RefusesAnInnerNodeAsALeaf(
         uint256 seed,

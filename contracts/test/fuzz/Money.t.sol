@@ -19,6 +19,7 @@ contract MoneyTest is RunFixture {
 
     /// @dev Whatever rounds pay and in whatever order they are claimed, an account gets its highest cumulative
     /// amount among those shown, and the pool never pays more than was promised.
+    /// forge-config: default.fuzz.runs = 64
     function testFuzz_ClaimsAreCumulative(uint64[3] memory payWei, uint8[6] memory order) public {
         startRun();
         for (uint256 k = 0; k < payWei.length; k++) {
@@ -48,6 +49,7 @@ contract MoneyTest is RunFixture {
     }
 
     /// @dev A header is accepted just if its total lies between the last one and that plus the budget.
+    /// forge-config: default.fuzz.runs = 64
     function testFuzz_TotalsStayWithinTheBudget(uint128 totalWei, uint128 poolWei) public {
         poolWei = uint128(bound(poolWei, 1, 500 ether));
         totalWei = uint128(bound(totalWei, 0, 600 ether));
@@ -63,6 +65,7 @@ contract MoneyTest is RunFixture {
         attest(0, header);
     }
 
+    /// forge-config: default.fuzz.runs = 64
     function testFuzz_StakeLanes(uint96[16] memory stakeWei, uint64 unitWei, uint16 leavers) public {
         RunParams memory p = defaultParams();
         unitWei = uint64(bound(unitWei, 1, type(uint64).max));
@@ -145,6 +148,7 @@ contract MoneyTest is RunFixture {
     }
 
     /// @dev Reputation fades as its rate says, and never grows on its own.
+    /// forge-config: default.fuzz.runs = 64
     function testFuzz_ReputationFades(uint64 value, uint32 keepPpb, uint16 rounds) public {
         RunParams memory p = defaultParams();
         p.reputationKeepPpb = uint32(bound(keepPpb, 0, 1e9));

@@ -7,6 +7,7 @@ import {RunFixture} from "../utils/RunFixture.sol";
 /// @dev Gas of each act as a transaction of its own, calldata and intrinsic gas included. `forge test` writes it to
 /// snapshots/, which is checked in: a change shows in review.
 /// forge-config: default.isolate = true
+/// forge-config: deep.isolate = true
 contract GasTest is RunFixture {
     string private constant TABLE = "gas";
 

@@ -21,6 +21,10 @@ from rich.console import Console
 from emerit.devnet.demo_report import report
 from emerit.devnet.demo_stage import Stage
 from emerit.errors import EmeritError, UsageError
+from emerit.training.threads import single_thread
+
+
+LOG_WIDTH = 170
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ def parse(arguments: list[str] | None = None) -> DemoOptions:
 def run_demo(options: DemoOptions, console: Console, stop: threading.Event) -> int:
     """Run the demo to its end; returns the exit code (1 when a check failed, 130 when stopped)."""
     began = time.monotonic()
+    single_thread()  # this driver shares the cores with its nodes
     with Stage(options, console, stop) as stage:
         stage.set_up(secrets.token_bytes(32) if options.seed < 0 else _run_seed(options.seed))
         stage.start_nodes()
@@ -124,7 +129,7 @@ def _run_seed(seed: int) -> bytes:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; every error ends as one sentence with its fix."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

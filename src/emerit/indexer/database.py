@@ -9,7 +9,14 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from emerit.errors import PreconditionError, UnavailableError, UsageError
 
@@ -68,7 +75,7 @@ def _bad_url(why: str) -> UsageError:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn a database's errors into ours.
+    """Turn a database's errors into ours; only IntegrityError, a key that is there already, goes through.
 
     Raises:
         UnavailableError: `database-unavailable`, when it cannot be reached, is locked or full.
@@ -76,6 +83,8 @@ def translated() -> Iterator[None]:
     """
     try:
         yield
+    except IntegrityError:
+        raise
     except (OperationalError, InterfaceError) as error:
         raise UnavailableError(
             "database-unavailable",

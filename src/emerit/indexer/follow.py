@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from emerit.chain.records import Block, Log
-
-NEAR_BLOCKS: Final = 32
-STRIDE_BLOCKS: Final = 2048
 
 
 class ReadableChain(Protocol):
@@ -36,6 +33,16 @@ class ReadableChain(Protocol):
 
     def logs_of_block(self, address: str | Sequence[str], block_hash: bytes) -> list[Log] | None:
         """Return the logs of the block with this hash, or None when the chain does not have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """How far an index looks: `near` blocks below the head are read one by one; of the last `kept` blocks every
+    mark is kept, and of those below one at every multiple of `stride`, which is also the most read at once."""
+
+    near: int = 32
+    kept: int = 256
+    stride: int = 2048
 
 
 class ChainMovedError(Exception):
@@ -76,9 +83,10 @@ class Change:
 class Follower:
     """Plans the next change of an index over the logs of `addresses`."""
 
-    def __init__(self, chain: ReadableChain, addresses: Sequence[str]) -> None:
+    def __init__(self, chain: ReadableChain, addresses: Sequence[str], spans: Spans) -> None:
         self._chain = chain
         self._addresses = list(addresses)
+        self._spans = spans
 
     def next_change(self, newest: Mark, marks: Callable[[], Sequence[Mark]]) -> Change | None:
         """Return what follows `newest`; None when the index stands at the head.
@@ -95,7 +103,7 @@ class Follower:
             return None
         follows = head.number == newest.number + 1 and head.parent_hash == newest.hash
         shared = newest if follows or self._has(newest) else self._newest_shared(marks())
-        if head.number - shared.number > NEAR_BLOCKS:
+        if head.number - shared.number > self._spans.near:
             return self._range(shared, head)
         change = self._walk(shared, head)
         return None if change.end == newest else change
@@ -139,7 +147,8 @@ class Follower:
 
     def _range(self, shared: Mark, head: Block) -> Change:
         """Take in up to the next multiple of the stride, so that marks there remain for reorganisations."""
-        last = min(head.number - NEAR_BLOCKS, (shared.number // STRIDE_BLOCKS + 1) * STRIDE_BLOCKS)
+        stride = self._spans.stride
+        last = min(head.number - self._spans.near, (shared.number // stride + 1) * stride)
         block = self._chain.block(last)
         if block is None or not self._has(shared):
             raise ChainMovedError

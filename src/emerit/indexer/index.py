@@ -18,11 +18,10 @@ from sqlalchemy.exc import IntegrityError
 
 from emerit.errors import PreconditionError, UnavailableError
 from emerit.indexer.database import open_engine, translated
-from emerit.indexer.follow import STRIDE_BLOCKS, Change, ChainMovedError, Follower, Mark, ReadableChain
+from emerit.indexer.follow import ChainMovedError, Change, Follower, Mark, ReadableChain, Spans
 from emerit.indexer.rows import LogReader
 from emerit.indexer.tables import SCHEMA_VERSION, blocks, events, evidence, facts, metadata
 
-KEPT_BLOCKS: Final = 256
 _ATTEMPTS: Final = 8
 
 Position = tuple[int, int]
@@ -51,17 +50,25 @@ class StepResult:
 class Index:
     """The events of a run's contracts, kept equal to the chain. Reads may come from any thread.
 
-    Marks of all blocks of the last 256 are kept, and of every 2048th below, so that a reorganisation of any depth
-    is followed by reading no more than 2048 blocks too many.
+    Marks of all of the last 256 blocks are kept, and of every 2048th below, so that a reorganisation of any depth is
+    followed by reading no more than 2048 blocks too many.
     """
 
-    def __init__(self, url: str, chain: ReadableChain, contracts: Mapping[str, str], start_block: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        chain: ReadableChain,
+        contracts: Mapping[str, str],
+        start_block: int,
+        spans: Spans | None = None,
+    ) -> None:
         """Open or create the database.
 
         Args:
             url: SQLAlchemy URL of an SQLite file or a PostgreSQL database.
             contracts: address by contract name, as in the artifacts; `TrainingRun` is the run.
             start_block: a block before which none of them emitted an event of this run.
+            spans: how far to look at once and what to remember; the defaults suit every chain.
 
         Raises:
             UsageError: `database-url-invalid`.
@@ -71,7 +78,8 @@ class Index:
         self.chain = chain
         self._origin = Mark(max(0, start_block) - 1, b"")
         self._reader = LogReader(contracts)
-        self._follower = Follower(chain, sorted(contracts.values()))
+        self._spans = spans or Spans()
+        self._follower = Follower(chain, sorted(contracts.values()), self._spans)
         self._engine = open_engine(url)
         with translated():
             metadata.create_all(self._engine)
@@ -138,8 +146,8 @@ class Index:
         return list(rows.values())
 
     def _forget_marks(self, connection: Connection, end: Mark) -> None:
-        old = blocks.c.number < end.number - KEPT_BLOCKS
-        connection.execute(delete(blocks).where(old, blocks.c.number % STRIDE_BLOCKS != 0))
+        old = blocks.c.number < end.number - self._spans.kept
+        connection.execute(delete(blocks).where(old, blocks.c.number % self._spans.stride != 0))
 
     def _newest(self) -> Mark:
         with self._transaction() as connection:
@@ -242,16 +250,9 @@ class Index:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """Begin a transaction; a duplicate key is the caller's to handle, other errors are translated."""
-        duplicate: IntegrityError | None = None
-        with translated():
-            try:
-                with self._engine.begin() as connection:
-                    yield connection
-            except IntegrityError as error:
-                duplicate = error
-        if duplicate is not None:
-            raise duplicate
+        """Begin a transaction; it is undone when the block raises."""
+        with translated(), self._engine.begin() as connection:
+            yield connection
 
 
 def _fact(connection: Connection, name: str) -> str | None:

@@ -87,24 +87,32 @@ class BlobStore:
         """Return the CID that `add(data)` will give; computed here, so that nothing is stored or announced."""
         return cids.cid_of(data)
 
-    def get(self, cid: str, max_bytes: int, deadline_seconds: float | None = None) -> bytes:
-        """Return the blob, fetched from peers if need be; at most `max_bytes` + 1 bytes are ever read.
+    def get(self, cid: str, max_bytes: int, deadline_seconds: float | None = None, *, canonical: bool = False) -> bytes:
+        """Return the blob, fetched from peers if need be; at most `max_bytes` + 1 bytes are taken.
 
-        Raises RefusedError `blob-too-large` or `blob-not-a-file`, and UnavailableError `ipfs-timeout` or
-        `ipfs-incomplete` (the daemon stopped in the middle): whoever raises that says nothing about the blob.
+        With `canonical`, a CID that is not `cid_of` the bytes is refused: its tree may hold more than the bytes show,
+        which makes it unsafe to `pin`. Raises RefusedError `blob-too-large`, `blob-not-a-file` or `cid-not-canonical`,
+        and UnavailableError `ipfs-timeout` or `ipfs-incomplete` (the daemon stopped in the middle), which say nothing
+        about the blob.
         """
         text = str(cids.parse_cid(cid))
         end = time.monotonic() + self._seconds(deadline_seconds)
         data = self._read(text, max_bytes, end)
         if len(data) > max_bytes:
             raise _too_large(max_bytes)
-        if cids.cid_of(data) != text and len(data) != self._stat(text, end, offline=False).size_bytes:
+        if cids.cid_of(data) != text:
             # Kubo reports an error in mid-stream in a trailer that HTTP clients do not show.
-            raise UnavailableError("ipfs-incomplete", f"The IPFS daemon gave {cid} only in part.", "Try again.")
+            if len(data) != self._stat(text, end, offline=False).size_bytes:
+                raise UnavailableError("ipfs-incomplete", f"The IPFS daemon gave {cid} only in part.", "Try again.")
+            if canonical:
+                raise RefusedError("cid-not-canonical", f"{cid} is not the CID that adding its bytes gives.")
         return data
 
     def pin(self, cid: str, deadline_seconds: float | None = None) -> None:
-        """Keep the blob, fetching what is missing of it; it stays until `unpin`, through restarts."""
+        """Keep the blob, fetching what is missing of it; it stays until `unpin`, through restarts.
+
+        A daemon fetches the whole tree under the CID: pin a stranger's only after a `canonical` get.
+        """
         text = str(cids.parse_cid(cid))
         self._call(self._seconds(deadline_seconds), self._client.pin.add, text)
 

@@ -126,8 +126,10 @@ class KuboLibrary:
             raise UnavailableError("ipfs-connect-failed", f"connect {address.rpartition('/')[2]} failure: {why}")
 
     def peers(self) -> list[str]:
-        """Return the multiaddresses of connected peers, each ending in the peer's id."""
-        return list(json.loads(self._string(self._lib.ListPeers(self._repo))) or [])
+        """Return the multiaddresses of connected peers, each ending in `/p2p/` and the peer's id."""
+        # The library writes ADDRESS/ID.
+        split = [peer.rpartition("/") for peer in json.loads(self._string(self._lib.ListPeers(self._repo))) or []]
+        return [f"{address.removesuffix('/p2p')}/p2p/{peer_id}" for address, _, peer_id in split]
 
     def _text(self, value: str) -> Any:
         return self._ffi.new("char[]", value.encode())

@@ -43,7 +43,7 @@ class RunContext:
             RefusedError: `blob-too-large`, or `content-hash-mismatch` when the bytes are not those announced.
         """
         want = bytes.fromhex(sha256.removeprefix("0x")) if isinstance(sha256, str) else sha256
-        data = self.store.get(cid, max_bytes=max_bytes)
+        data = self.store.get(cid, max_bytes=max_bytes, canonical=True)
         if hashlib.sha256(data).digest() != want:
             raise RefusedError(
                 "content-hash-mismatch",

@@ -53,9 +53,13 @@ class Clusters:
         """Return the slots of a cluster, ascending."""
         return tuple(sorted(slot for slot, number in self.cluster_of.items() if number == cluster))
 
-    def kinds(self, slot: int) -> tuple[str, ...]:
-        """Return what a slot's pairs were found to be: some of `copy`, `split`, or nothing."""
-        return tuple(sorted({pair.kind for pair in self.pairs if slot in (pair.first, pair.second)}))
+    def kinds(self) -> dict[int, tuple[str, ...]]:
+        """Return what the pairs of each clustered slot were found to be: `copy`, `split`, or both."""
+        found: dict[int, set[str]] = {}
+        for pair in self.pairs:
+            found.setdefault(pair.first, set()).add(pair.kind)
+            found.setdefault(pair.second, set()).add(pair.kind)
+        return {slot: tuple(sorted(kinds)) for slot, kinds in found.items()}
 
     def duplicates(self, own_gap: Mapping[int, float], commit_order: Mapping[int, int]) -> frozenset[int]:
         """Return the slots that are not originals, so that no two originals are similar to each other.

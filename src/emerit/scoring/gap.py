@@ -14,7 +14,8 @@ from typing import Final
 from emerit.protocol.merkle import payable
 from emerit.scoring.measurement import Measurement, weighted_median
 
-CLEAR_Z: Final = 2.0
+CLEAR_Z: Final = 2.5
+NEGATIVE_Z: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,21 @@ class GapReference:
 
     @property
     def clear(self) -> bool:
-        """Whether the usual gap is more than what one trainer's measuring error would give."""
+        """Whether the usual gap is well above one trainer's measuring error.
+
+        At the limit of 2.5 errors an honest gap falls below a quarter of the reference once in thirty times.
+        """
         return self.value is not None and self.value > 0 and self.value >= CLEAR_Z * self.error
 
     def factor(self, measurement: Measurement, floor: float) -> float:
         """Return the share of its pay, in [0, 1], that a contribution's gap leaves it.
 
-        min(1, gap / reference), and 0 below `floor`. Where the reference is not clear the gap tells honest work
-        from other work no better than a coin would, so the penalty is waived for the whole round: 1, unless the
-        gap is below zero by more than two of its errors.
+        min(1, gap / reference), and 0 below `floor`. Where the reference is not clear, the gap does not
+        tell honest work from other work, so the penalty is waived for the whole round: 1, unless the gap is below
+        zero by more than two of its errors.
         """
         if self.value is None or not self.clear:
-            return 0.0 if measurement.gap < -CLEAR_Z * measurement.gap_se else 1.0
+            return 0.0 if measurement.gap < -NEGATIVE_Z * measurement.gap_se else 1.0
         ratio = measurement.gap / self.value
         return 0.0 if ratio <= 0 or ratio < floor else min(1.0, ratio)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emerit.errors import StateError
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -56,7 +58,8 @@ def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
 def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
     """Return the smallest value x such that the values <= x carry at least half of the weight.
 
-    The weights are not negative and not all zero; with equal weights this is the lower median.
+    Weights are not negative; with equal ones this is the lower median. Raises StateError `median-without-weight`
+    when there is no positive weight.
     """
     half = sum(weights) / 2
     seen = 0.0
@@ -64,4 +67,4 @@ def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
         seen += weight
         if weight > 0 and seen >= half:
             return value
-    raise ValueError("a weighted median needs a positive weight")
+    raise StateError("median-without-weight", "A median of values without weight is not defined.", "Report this.")

@@ -25,7 +25,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         PAID: "It lowered the loss on unseen text and shows work on the assigned data; it is paid by how much.",
         DUPLICATE: "It is a copy or a part of another contribution of this round; only the original is paid.",
         NOT_SIGNIFICANT: "Its effect on the loss over the last rounds cannot be told from zero, so it is not paid.",
-        LOW_GAP: "It helps its assigned data hardly more than other data, as work of its own would; it is not paid.",
+        LOW_GAP: "It helps its assigned data no more than other data, so it shows no work of its own; it is not paid.",
         UNMEASURED: "It was admitted, but there was no time to measure it; what is not measured is not paid.",
         NEGATIVE_SCORE: "It raised the loss on unseen text, so it is neither paid nor applied.",
         LOW_BALANCE: "For several rounds it has served its assigned data worse than other data; it is excluded.",

@@ -13,8 +13,8 @@ to the gap; the upper bounds, that no spread makes near-identity usual, not even
 What is usual is learned from the pairs between trainers that the last consensus paid, each pair with the smaller
 of the two weights: newcomers in any number then have no say. Before there are three of them all count the same, and
 as odd strangers can then pull the median down, the lower bound is 0.65. Updates whose positions agree with nobody's
-beyond chance (random noise) never have a say. A round with fewer than five updates, or fewer than three that can
-tell, has no usual level: there 0.9 holds.
+beyond chance (random noise) have no say unless nearly all are like that. A round with fewer than five updates has no
+usual level: there 0.9 holds.
 
 **Splits**: the odd and even halves of one large update share nothing, while any two independent updates share
 about k / chunk. A pair that shares less than a quarter of that is a split, if at least 64 shared entries were due
@@ -81,7 +81,8 @@ def find_clusters(updates: Mapping[int, SparseUpdate], trust: Mapping[int, int],
     witnesses = [place for place in informative if weights[place] > 0]
     lowest = LOWEST_LIMIT
     if len(witnesses) < WITNESSES_NEEDED:
-        weights, witnesses, lowest = np.ones(len(slots)), informative, LOWEST_UNTRUSTED_LIMIT
+        weights, lowest = np.ones(len(slots)), LOWEST_UNTRUSTED_LIMIT
+        witnesses = informative if len(informative) >= WITNESSES_NEEDED else list(range(len(slots)))
     usual = _Usual(witnesses, weights, compared.entries, lowest)
     overlap_limit, cosine_limit = usual.threshold(compared.overlap), usual.threshold(compared.cosine)
     pairs = []
@@ -164,7 +165,7 @@ class _Usual:
 
     def threshold(self, values: NDArray[np.float64]) -> Threshold:
         """Return the usual level of the pair values float64[n, n], and the limit above which a pair is a copy."""
-        if len(self.entries) < FEW_UPDATES or len(self.witnesses) < WITNESSES_NEEDED:
+        if len(self.entries) < FEW_UPDATES:
             return Threshold(None, None, FEW_LIMIT)
         pairs = list(combinations(self.witnesses, 2))
         levels = [float(values[a, b]) for a, b in pairs]

@@ -68,6 +68,7 @@ def evidence(
     `reason` code, the `weight` and the `cid`; None stands for what was not measured. `similarity` has the round's
     thresholds and the pairs beyond them, at most the 512 most alike.
     """
+    flags = clusters.kinds()
     return {
         "version": EVIDENCE_VERSION,
         "round": round_number,
@@ -77,7 +78,7 @@ def evidence(
         "gap_reference": None if reference is None or not reference.clear else reference.value,
         "similarity": _similarity(clusters),
         "trainers": {
-            str(slot): _trainer(verdicts[slot], measurements.get(slot), clusters, cids.get(slot))
+            str(slot): _trainer(verdicts[slot], measurements.get(slot), flags.get(slot, ()), cids.get(slot))
             for slot in sorted(verdicts)
         },
     }
@@ -91,7 +92,7 @@ def evidence_bytes(record: Mapping[str, Any]) -> bytes:
     return json.dumps(_rounded(record), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def _trainer(verdict: Verdict, item: Measurement | None, clusters: Clusters, cid: str | None) -> dict[str, Any]:
+def _trainer(verdict: Verdict, item: Measurement | None, flags: tuple[str, ...], cid: str | None) -> dict[str, Any]:
     known = item if item is not None and item.finite else None
     return {
         "s": known.random_gain if known else None,
@@ -105,7 +106,7 @@ def _trainer(verdict: Verdict, item: Measurement | None, clusters: Clusters, cid
         "score": verdict.score,
         "score_se": verdict.score_se,
         "cluster": verdict.cluster,
-        "flags": list(clusters.kinds(verdict.slot)),
+        "flags": list(flags),
         "reason": verdict.code,
         "weight": verdict.weight_value,
         "cid": cid,

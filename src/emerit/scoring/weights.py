@@ -102,21 +102,21 @@ def score_round(
 def _weigh(item: Measurement, standing: Standing, factor: float, duplicate: bool, spec: ScoringSpec) -> tuple[str, int]:
     """Return code and weight of a measured contribution: the first rule that applies decides.
 
-    What is paid: max(0, S - z * SE)^power * gap factor. Admissible without pay is what shows at least one of the
-    two signs of work, a significant score or a gap; what shows neither is not applied to the state either.
+    What is paid: max(0, S - z * SE)^power * gap factor. A score that is not clear of zero is admissible where the
+    gap speaks for it; a clear score without a gap is not: random signs lower the loss in every second round, at
+    the trial step and by a little, and harm at the full one.
     """
     if item.random_gain < -HARM_Z * item.random_se or standing.score < 0:
         return reasons.NEGATIVE_SCORE, REFUSED
     if standing.balance < spec.balance_floor:
         return reasons.LOW_BALANCE, REFUSED
     margin = standing.score - spec.z * standing.score_se
-    admissible = ADMISSIBLE if margin > 0 or factor > 0 else REFUSED
     if duplicate:
-        return reasons.DUPLICATE, admissible
+        return reasons.DUPLICATE, ADMISSIBLE if margin > 0 or factor > 0 else REFUSED
     if margin <= 0:
-        return reasons.NOT_SIGNIFICANT, admissible
+        return reasons.NOT_SIGNIFICANT, ADMISSIBLE if factor > 0 else REFUSED
     if factor <= 0:
-        return reasons.LOW_GAP, admissible
+        return reasons.LOW_GAP, REFUSED
     units = margin**spec.power * factor / spec.weight_unit
     return reasons.PAID, max(SMALLEST_PAID, round(min(units, float(MAX_VALUE))))
 

@@ -203,7 +203,10 @@ def test_content_cut_in_the_middle_is_not_taken_for_the_blob(daemon: Daemon) -> 
 def test_blob_imported_in_another_way_is_left_to_its_content_hash(daemon: Daemon) -> None:
     daemon.answers["cat"] = body(DATA)
     daemon.answers["files/stat"] = body(json.dumps({"Size": len(DATA)}).encode())
-    assert BlobStore(daemon.url).get(cid_of(b"root of another shape"), 100) == DATA
+    store, other = BlobStore(daemon.url), cid_of(b"root of another shape")
+    assert store.get(other, 100) == DATA
+    assert code_of(lambda: store.get(other, 100, canonical=True)) == "cid-not-canonical"
+    assert store.get(CID, 100, canonical=True) == DATA
 
 
 @pytest.mark.parametrize(

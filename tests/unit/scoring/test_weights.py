@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emerit.protocol import minifloat
+from emerit.scoring import reasons
+from emerit.scoring.clusters import Clusters, Pair, Threshold, connect
+from emerit.scoring.history import ScoreHistory, Standing
+from emerit.scoring.measurement import Measurement
+from emerit.scoring.weights import RoundScores, score_round
+from tests.unit.scoring.builders import SPEC, measured
+
+ALONE = Clusters()
+
+
+def alike(*slots: int) -> Clusters:
+    limit = Threshold(0.3, 0.01, 0.5)
+    return connect([Pair(a, b, 0.8, 0.8, "copy") for a, b in combinations(sorted(slots), 2)], limit, limit)
+
+
+def score(
+    *items: Measurement,
+    clusters: Clusters = ALONE,
+    history: ScoreHistory | None = None,
+    consensus: dict[int, int] | None = None,
+) -> RoundScores:
+    order = {item.slot: item.slot for item in items}
+    return score_round(
+        {item.slot: item for item in items}, clusters, order, history or ScoreHistory(), consensus or {}, SPEC
+    )
+
+
+def paid_weights(scores: RoundScores) -> dict[int, int]:
+    return {slot: verdict.weight_value for slot, verdict in scores.verdicts.items() if verdict.weight_value > 1}
+
+
+def test_weight_is_the_square_of_the_score_less_its_error_times_the_gap_factor() -> None:
+    scores = score(measured(0), measured(1), measured(2, gap=0.003))
+    assert scores.verdicts[0].code == "paid"
+    assert scores.verdicts[0].weight_value == round((0.01 - 0.0005) ** 2 / 1e-12) == 90_250_000
+    assert scores.verdicts[2].gap_factor == pytest.approx(0.5)
+    assert scores.verdicts[2].weight_value == pytest.approx(45_125_000, abs=1)
+
+
+def test_pay_is_at_least_2_units_and_at_most_what_a_lane_can_hold() -> None:
+    small = score(measured(0, gain=1e-7, gap=0.0, se=0.0))
+    assert small.verdicts[0].weight_value == 2
+    huge = score(measured(0, gain=1e6, gap=1e6, se=1.0))
+    assert huge.verdicts[0].weight_value == minifloat.MAX_VALUE
+
+
+def test_a_copy_pair_earns_what_one_honest_trainer_earns() -> None:
+    scores = score(measured(0), measured(1), measured(2), measured(3, gap=0.0), clusters=alike(2, 3))
+    assert [scores.verdicts[slot].code for slot in range(4)] == ["paid", "paid", "paid", "duplicate"]
+    weights = paid_weights(scores)
+    assert weights.get(2, 0) + weights.get(3, 0) == weights[0]
+    assert scores.verdicts[3].weight_value == 1
+    assert scores.verdicts[2].cluster == scores.verdicts[3].cluster == 0
+    assert scores.verdicts[0].cluster is None
+
+
+@pytest.mark.parametrize("copies", [2, 5, 20])
+def test_twenty_copies_earn_what_one_honest_trainer_earns(copies: int) -> None:
+    items = [measured(0), measured(1), *(measured(2 + number) for number in range(copies))]
+    weights = paid_weights(score(*items, clusters=alike(*range(2, 2 + copies))))
+    assert set(weights) == {0, 1, 2}
+    assert weights[2] == weights[0]
+
+
+def test_a_copy_on_other_data_earns_0_though_similarity_missed_it() -> None:
+    scores = score(measured(0), measured(1), measured(2), measured(3, gap=0.0005))
+    assert (scores.verdicts[3].code, scores.verdicts[3].weight_value) == ("low-gap", 0)
+
+
+def test_one_machine_behind_two_identities_earns_half_of_an_honest_machine() -> None:
+    # Half the work on each assignment: half the gap each, and the score falls as compute^0.6.
+    half = 0.01 * 0.5**0.6
+    scores = score(*(measured(slot) for slot in range(4)), *(measured(4 + n, gain=half, gap=0.003) for n in range(2)))
+    weights = paid_weights(scores)
+    assert (weights[4] + weights[5]) / weights[0] == pytest.approx(0.42, abs=0.01)
+
+
+def test_noise_earns_0_and_is_not_applied() -> None:
+    honest = [measured(slot) for slot in range(4)]
+    harmful = score(*honest, measured(4, gain=-0.002, gap=0.0)).verdicts[4]
+    assert (harmful.code, harmful.weight_value) == ("negative-score", 0)
+    harmless = score(*honest, measured(4, gain=0.0003, gap=0.0)).verdicts[4]
+    assert (harmless.code, harmless.weight_value) == ("not-significant", 0)
+    lucky = score(*honest, measured(4, gain=0.002, gap=0.0)).verdicts[4]
+    assert (lucky.code, lucky.weight_value) == ("low-gap", 0)
+    slightly_negative = score(*honest, measured(4, gain=-0.0003, gap=0.0)).verdicts[4]
+    assert (slightly_negative.code, slightly_negative.weight_value) == ("negative-score", 0)
+
+
+def test_bad_luck_of_somebody_with_a_clear_gap_is_admissible_and_unpaid() -> None:
+    verdict = score(*(measured(slot) for slot in range(4)), measured(4, gain=0.0003)).verdicts[4]
+    assert (verdict.code, verdict.weight_value) == ("not-significant", 1)
+
+
+def test_one_harmful_round_after_ten_good_ones_earns_0() -> None:
+    history = ScoreHistory().with_standings({0: Standing(0.03, 1e-6, 3.0, 1.0)})
+    verdict = score(measured(0, gain=-0.0011), measured(1), history=history).verdicts[0]
+    assert verdict.score is not None and verdict.score > 0
+    assert (verdict.code, verdict.weight_value) == ("negative-score", 0)
+
+
+def test_one_noisy_round_after_ten_good_ones_is_still_paid() -> None:
+    history = ScoreHistory().with_standings({0: Standing(0.03, 1e-6, 3.0, 1.0)})
+    assert score(measured(0, gain=-0.0005), measured(1), history=history).verdicts[0].code == "paid"
+
+
+def test_idle_rounds_on_old_merit_earn_0() -> None:
+    history = ScoreHistory().with_standings({slot: Standing(0.03, 1e-6, 3.0, 1.0) for slot in range(3)})
+    idle = Measurement(2, 0.0, 0.0, 0.0, 0.0)
+    scores = score(measured(0), measured(1), idle, history=history)
+    assert (scores.verdicts[2].code, scores.verdicts[2].weight_value) == ("low-gap", 0)
+
+
+def test_balance_below_its_floor_excludes() -> None:
+    history = ScoreHistory().with_standings({0: Standing(0.03, 1e-6, 3.0, -0.5)})
+    verdict = score(measured(0, gap=0.0001), measured(1), history=history).verdicts[0]
+    assert (verdict.code, verdict.weight_value) == ("low-balance", 0)
+
+
+def test_a_copier_is_excluded_after_three_rounds_of_gaps_two_errors_below_zero() -> None:
+    history, codes = ScoreHistory(), []
+    for _ in range(3):
+        gap = -2.0 * math.hypot(0.0005, 0.0005)
+        scores = score(measured(0, gap=gap), measured(1), measured(2), history=history)
+        history = scores.history
+        codes.append(scores.verdicts[0].code)
+    assert codes == ["low-gap", "low-balance", "low-balance"]
+
+
+def test_first_round_without_a_clear_gap_pays_by_score_alone() -> None:
+    items = [measured(slot, gain=0.18, gap=gap, se=0.003) for slot, gap in enumerate((0.001, -0.004, 0.002, -0.002))]
+    scores = score(*items)
+    assert not scores.reference.clear
+    assert {verdict.code for verdict in scores.verdicts.values()} == {"paid"}
+    assert len(set(paid_weights(scores).values())) == 1
+
+
+def test_fifty_newcomers_with_giant_gaps_take_nothing_from_the_gap_factor_of_the_paid() -> None:
+    paid = [measured(slot) for slot in range(3)]
+    crowd = [measured(3 + slot, gain=0.001, gap=0.5) for slot in range(50)]
+    scores = score(*paid, *crowd, consensus={0: 10**6, 1: 10**6, 2: 10**6})
+    assert [scores.verdicts[slot].gap_factor for slot in range(3)] == [1.0, 1.0, 1.0]
+    unweighted = score(*paid, *crowd)
+    assert unweighted.verdicts[0].gap_factor == 0.0
+
+
+def test_everybody_without_a_measurement_has_a_verdict_too() -> None:
+    scores = score_round(
+        {1: measured(1), 2: Measurement(2, math.nan, 0.0, 0.0, 0.0)},
+        alike(1, 3),
+        {0: 0, 1: 1, 2: 2, 3: 3, 4: 4},
+        ScoreHistory(),
+        {},
+        SPEC,
+        refused={3: "blob-truncated"},
+        unavailable={4},
+        unmeasured={5},
+    )
+    found = {slot: (verdict.code, verdict.weight_value) for slot, verdict in scores.verdicts.items()}
+    assert found == {
+        0: ("not-revealed", 0),
+        1: ("paid", found[1][1]),
+        2: ("not-finite", 0),
+        3: ("blob-truncated", 0),
+        4: ("unavailable", 0),
+        5: ("unmeasured", 1),
+    }
+    assert set(scores.history.standings) == {1}
+    assert scores.verdicts[0].score is None
+    assert all(verdict.reason for verdict in scores.verdicts.values())
+
+
+def test_an_unmeasured_round_leaves_the_history_alone() -> None:
+    history = ScoreHistory().with_standings({0: Standing(0.03, 1e-6, 3.0, 0.4)})
+    scores = score_round({}, ALONE, {0: 0}, history, {}, SPEC, unavailable={0})
+    assert scores.history == history
+
+
+FIGURE = st.floats(-0.1, 0.1, allow_nan=False)
+ERROR = st.floats(0.0, 0.05, allow_nan=False)
+
+
+@given(
+    st.lists(st.tuples(FIGURE, FIGURE, ERROR, ERROR), min_size=1, max_size=8),
+    st.sets(st.integers(0, 7)),
+    st.lists(st.integers(0, 10**6), min_size=8, max_size=8),
+    st.lists(st.builds(Standing, FIGURE, ERROR, st.floats(0.5, 3.0), st.floats(-1, 1)), max_size=8),
+)
+def test_rules_that_hold_for_every_round(
+    figures: list[tuple[float, float, float, float]],
+    similar: set[int],
+    consensus: list[int],
+    standings: list[Standing],
+) -> None:
+    items = [Measurement(slot, gain, se, own, own_se) for slot, (gain, own, se, own_se) in enumerate(figures)]
+    clusters = alike(*(slot for slot in similar if slot < len(items)))
+    history = ScoreHistory().with_standings(dict(enumerate(standings)))
+    scores = score(*items, clusters=clusters, history=history, consensus=dict(enumerate(consensus)))
+    assert set(scores.verdicts) == {item.slot for item in items}
+    for item in items:
+        verdict = scores.verdicts[item.slot]
+        assert verdict.code in reasons.REASONS
+        assert 0 <= verdict.weight_value <= minifloat.MAX_VALUE
+        assert (verdict.weight_value >= 2) == (verdict.code == reasons.PAID)
+        assert verdict.gap_factor is not None and 0 <= verdict.gap_factor <= 1
+        if item.random_gain < -2 * item.random_se or (verdict.score or 0) < 0:
+            assert verdict.weight_value == 0
+    paid = {slot for slot, verdict in scores.verdicts.items() if verdict.weight_value >= 2}
+    assert len(paid & similar) <= 1
+
+
+@given(st.permutations(range(5)))
+def test_weights_do_not_depend_on_the_order_of_the_measurements(order: list[int]) -> None:
+    items = {slot: measured(slot, gain=0.01 + 0.001 * slot, gap=0.004 + 0.001 * slot) for slot in range(5)}
+    again = {slot: items[slot] for slot in order}
+    ranks = {slot: slot for slot in order}
+    first = score_round(items, ALONE, dict(enumerate(range(5))), ScoreHistory(), {}, SPEC)
+    assert score_round(again, ALONE, ranks, ScoreHistory(), {}, SPEC) == first
+
+
+def test_power_and_z_come_from_the_manifest() -> None:
+    spec = replace(SPEC, power=1.0, z=2.0, weight_unit=1e-9)
+    scores = score_round({0: measured(0)}, ALONE, {0: 0}, ScoreHistory(), {}, spec)
+    assert scores.verdicts[0].weight_value == round((0.01 - 2 * 0.0005) / 1e-9)
