@@ -416,7 +416,11 @@ def test_a_nonce_that_is_pending_elsewhere_is_stepped_over(stage: Stage) -> None
     first.transfer(account.address, 1)
     second.transfer(account.address, 1)
     stage.chain.request("evm_setAutomine", [False])
-    threads = [in_thread(lambda s=s: s.transfer(account.address, 1)) for s in (second, first)]  # type: ignore[misc]
+    # Different amounts: the same transaction of two programs would be one transaction.
+    threads = [
+        in_thread(lambda: second.transfer(account.address, 2)),
+        in_thread(lambda: first.transfer(account.address, 3)),
+    ]
     until(lambda: pending_count(stage.chain) == 2)
     stage.chain.request("evm_mine")
     for thread, results in threads:
@@ -658,7 +662,8 @@ def test_a_long_registry_comes_in_pages(still_anvil: AnvilProcess) -> None:
             (account, stakes, join.encode(stage.run.address, 1, account, 10 * TOKEN)),
         ):
             call = {"from": sender, "to": to, "data": "0x" + data.hex(), "gas": hex(1_000_000)}
-            chain.request("eth_sendTransaction", [call])
+            tx_hash = chain.request("eth_sendTransaction", [call])
+            until(lambda tx=tx_hash: chain.request("eth_getTransactionReceipt", [tx]))  # type: ignore[misc]
     registry = stage.run.registry()
     assert [entry.index for entry in registry] == list(range(count + 1))
 

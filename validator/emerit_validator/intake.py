@@ -40,7 +40,6 @@ class Intake:
     unavailable: set[int] = field(default_factory=set)
     cids: dict[int, str] = field(default_factory=dict)
     _pending: dict[int, Future[SparseUpdate]] = field(default_factory=dict)
-    _hashes: dict[bytes, int] = field(default_factory=dict)
 
     def take(self, reveals: list[ContributionReveal]) -> None:
         """Start fetching what is new; returns at once."""
@@ -48,9 +47,6 @@ class Intake:
             if reveal.slot in self.cids:
                 continue
             self.cids[reveal.slot] = reveal.cid
-            if self._hashes.setdefault(reveal.content_hash, reveal.slot) != reveal.slot:
-                self.refused[reveal.slot] = "duplicate-content"
-                continue
             self._pending[reveal.slot] = self.workers.submit(self._fetch, reveal)
 
     def collect(self, *, wait_seconds: float) -> None:

@@ -16,7 +16,6 @@ LOW_BALANCE: Final = "low-balance"
 NOT_FINITE: Final = "not-finite"
 UNAVAILABLE: Final = "unavailable"
 NOT_REVEALED: Final = "not-revealed"
-DUPLICATE_CONTENT: Final = "duplicate-content"
 
 _OTHER_PLACE: Final = "It was made for another {}, so it was refused."
 
@@ -32,7 +31,6 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         NOT_FINITE: "With it applied the loss is not a finite number, so it is neither paid nor applied.",
         UNAVAILABLE: "The validator could not fetch it in time and abstained; that is not held against its author.",
         NOT_REVEALED: "The trainer revealed no contribution in this round.",
-        DUPLICATE_CONTENT: "Its bytes are those of a contribution that was committed earlier in this round.",
         "content-hash-mismatch": "The bytes behind its CID are not those that the trainer committed to.",
         "undecodable": "Its bytes are not a contribution in the run's format, so it was refused.",
         "blob-too-large": "It is larger than the run allows, so it was refused unread.",

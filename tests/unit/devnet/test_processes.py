@@ -14,7 +14,9 @@ from emerit.devnet.processes import free_ports, require_free_port, start, stop_a
 from emerit.errors import PreconditionError
 
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)"
-STUBBORN = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(600)"
+STUBBORN = (
+    "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(600)"
+)
 
 
 def wait_for(condition: object, seconds: float = 20.0) -> None:
