@@ -74,7 +74,16 @@ class TrainerNode:
         """Play one round and record its one outcome, then wait for the next."""
         number = status.round
         self.book.play(number, lambda: self.round(status))
-        self.loop.wait_until(lambda s: s.round != number or s.phase is Phase.FINISHED, "the settlement of this round")
+        stuck = False
+
+        def over(status: Status) -> bool:
+            nonlocal stuck
+            if status.phase is Phase.EXPIRED and status.round == number and not stuck:
+                stuck = True
+                log.warning("the validators found no quorum; waiting for them to come back", round=number)
+            return status.round != number or status.phase is Phase.FINISHED
+
+        self.loop.wait_until(over, "the settlement of this round")
 
     def round(self, status: Status) -> tuple[str, str]:
         """Sync, train, commit and reveal; returns (outcome, reason)."""
@@ -119,7 +128,12 @@ class TrainerNode:
                 pending.payload, self.expectation(pending.round, pending.base_state_root), len(pending.payload)
             )
             self.worker.returned(update)
-        log.info("round valued", round=pending.round, weight=weight, settled=entry is not None)
+        if entry is None:
+            log.warning(
+                "the round was void: nobody is paid, the update stays in the error feedback", round=pending.round
+            )
+        else:
+            log.info("round valued", round=pending.round, weight=weight)
         clear_pending(self.folder)
 
     def resume(self, number: int) -> Pending | None:

@@ -22,7 +22,10 @@ from emerit.devnet.processes import free_ports
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 
-ARGUMENTS = ["--preset", "tiny", "--trainers", "3", "--free-riders", "1", "--sybils", "2", "--validators", "2", "--rounds", "3", "--seed", "7"]
+ARGUMENTS = (
+    *("--preset", "tiny", "--trainers", "3", "--free-riders", "1", "--sybils", "2"),
+    *("--validators", "2", "--rounds", "3", "--seed", "7"),
+)
 ROLE_WORDS = ("honest", "free-rider", "free_rider", "sybil", "adversary", "leader", "follower")
 
 

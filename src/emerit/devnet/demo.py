@@ -23,7 +23,6 @@ from emerit.devnet.demo_stage import Stage
 from emerit.errors import EmeritError, UsageError
 from emerit.training.threads import single_thread
 
-
 LOG_WIDTH = 170
 
 
