@@ -135,7 +135,7 @@ class Sender:
             raise self._refusal("eth_call", answer.failure)
 
     def _gas(self, call: Mapping[str, Any], extra_gas: int) -> int:
-        answer = self.chain.ask("eth_estimateGas", [call])
+        answer = self.chain.ask("eth_estimateGas", [call, "latest"])
         if answer.failure is not None:
             raise self._refusal("eth_estimateGas", answer.failure)
         estimate = int(answer.result, 16)

@@ -105,7 +105,7 @@ _DEMO: Final = Preset(
     outer=OuterSpec(lr_numerator=1, lr_denominator=1, divisor_floor=2, max_aggregated=16),
     scoring=ScoringSpec(
         random_sequences=64,
-        own_sequences=64,
+        own_sequences=40,
         trial_numerator=1,
         trial_denominator=5,
         z=1.0,

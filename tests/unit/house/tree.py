@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = ("src/", "node/", "validator/")
@@ -52,3 +55,14 @@ def source(name: str) -> str:
 def syntax(name: str) -> ast.Module:
     """Syntax tree of a Python file."""
     return ast.parse(source(name), name)
+
+
+@cache
+def script(name: str) -> ModuleType:
+    """The module scripts/NAME.py; the folder is no package."""
+    spec = importlib.util.spec_from_file_location(f"house_{name}", ROOT / "scripts" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
