@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -16,10 +17,11 @@ from emerit.chain.transactions import Sender
 from emerit.codec.blob import BlobExpectation, decode_blob, encode_blob
 from emerit.codec.update import SparseUpdate
 from emerit.data import Dataset
-from emerit.errors import ChainError, StateError
+from emerit.errors import ChainError, UnavailableError, UsageError
 from emerit.model.table import parameter_count, table_hash
 from emerit.protocol.assignment import assigned_sequences
 from emerit.protocol.commitments import contribution_commitment
+from emerit.protocol.consensus import aggregated_slots
 from emerit.protocol.types import Phase, RegistryEntry, Role, Status
 from emerit.run.context import RunContext
 from emerit.run.ledger import Ledger
@@ -33,6 +35,11 @@ from emerit_node.worker import Task, Worker
 
 log = structlog.get_logger("emerit.trainer")
 
+# What the contract answers when a phase has ended between our look at it and our transaction.
+TOO_LATE = frozenset({"wrong-phase", "wrong-round", "run-has-finished"})
+# How long a stop signal waits for the reveal of work that is committed.
+FINISH_SECONDS = 8.0
+
 
 @dataclass
 class TrainerNode:
@@ -45,6 +52,8 @@ class TrainerNode:
     loop: NodeLoop
     metrics: Metrics
     bond_wei: int | None = None
+    late_rounds: int = field(default=0, init=False)
+    check_in_from: int = field(default=0, init=False)
 
     def run(self) -> None:
         """Join, then play every round.
@@ -73,7 +82,7 @@ class TrainerNode:
     def play(self, status: Status) -> None:
         """Play one round and record its one outcome, then wait for the next."""
         number = status.round
-        self.book.play(number, lambda: self.round(status))
+        self.book.play(number, lambda: self.counted_round(number))
         stuck = False
 
         def over(status: Status) -> bool:
@@ -85,92 +94,108 @@ class TrainerNode:
 
         self.loop.wait_until(over, "the settlement of this round")
 
-    def round(self, status: Status) -> tuple[str, str]:
-        """Sync, train, commit and reveal; returns (outcome, reason)."""
-        number = status.round
+    def counted_round(self, number: int) -> tuple[str, str]:
+        """Play a round; one that was too slow lets the others wait for it less often, until it is in time again."""
+        outcome, reason = self.round(number)
+        if outcome == "submitted":
+            self.late_rounds = 0
+        elif reason in ("too-late", "train-phase-over"):
+            self.late_rounds += 1
+            self.check_in_from = number + 1 + self.late_rounds
+        return outcome, reason
+
+    def round(self, number: int) -> tuple[str, str]:
+        """Sync, train, commit and reveal; returns (outcome, reason). Played again, it takes up where it left off."""
         self.sync()
         status = self.loop.status()
-        if status.round == number and status.phase is Phase.TRAIN:
+        if status.round != number or status.phase is Phase.FINISHED:
+            return "skipped", "round-over"
+        if status.last_header_hash != self.ledger.last_hash:
+            raise UnavailableError("chain-behind", "The chain's events and its state disagree for the moment.", "")
+        if status.phase is Phase.TRAIN and number >= self.check_in_from:
             check_in(self.context.client, self.sender, self.entry, status)
         if number < self.entry.active_from:
             return "skipped", "not-active-yet"
-        pending = self.resume(number)
+        try:
+            pending = self.resume(status) or self.train(status)
+        except UsageError as error:
+            if error.code != "no-room":
+                raise
+            return "skipped", error.code  # more trainers than the corpus has work for
         if pending is None:
-            if self.loop.status().phase is not Phase.TRAIN:
-                return "skipped", "train-phase-over"
-            pending = self.train_and_commit(status)
-            if pending is None:
-                return "skipped", "stopped" if self.loop.stop.is_set() else "too-late"
+            return "skipped", "stopped" if self.loop.stop.is_set() else "train-phase-over"
+        if not self.commit(pending):
+            return "skipped", "too-late"
         return self.reveal(pending)
 
     def sync(self) -> None:
         """Bring the state to the last settled round and settle accounts with the error feedback."""
         client = self.context.client
-        settled = client.settled()
+        before = self.loop.status()  # read first: what settles from here on is resolved at the next sync
 
         def progress(done: int, total: int) -> None:
             if total - done > 1:
                 log.info("catching up", settled=done, total=total)
 
-        self.follower.advance(settled, on_step=progress, should_stop=self.loop.stop.is_set)
+        self.follower.advance(client.settled(), on_step=progress, should_stop=self.loop.stop.is_set)
         self.ledger.update()
         pending = load_pending(self.folder)
-        current = self.loop.status()
-        if pending is not None and (pending.round < current.round or current.phase is Phase.FINISHED):
+        if pending is not None and (pending.round < before.round or before.phase is Phase.FINISHED):
             self.resolve(pending)
 
     def resolve(self, pending: Pending) -> None:
         """After a round: what was not applied returns to the error feedback."""
         entry = next((e for e in self.ledger.entries if e.onchain.header.round == pending.round), None)
-        weight = entry.weight_of(self.entry.slot) if entry is not None else 0
-        if weight == 0:
-            _, update = decode_blob(
-                pending.payload, self.expectation(pending.round, pending.base_state_root), len(pending.payload)
-            )
-            self.worker.returned(update)
+        applied = entry is not None and self.entry.slot in aggregated_slots(
+            entry.settlement, self.context.manifest.outer.max_aggregated
+        )
+        if not applied:
+            expected = self.expectation(pending.round, pending.base_state_root)
+            _, update = decode_blob(pending.payload, expected, len(pending.payload))
+            self.worker.returned(pending.round, update)
         if entry is None:
-            log.warning(
-                "the round was void: nobody is paid, the update stays in the error feedback", round=pending.round
-            )
+            log.warning("the round was void: nobody is paid, the update is kept for later", round=pending.round)
         else:
-            log.info("round valued", round=pending.round, weight=weight)
+            weight = entry.weight_of(self.entry.slot)
+            log.info("round valued", round=pending.round, weight=weight, applied=applied)
         clear_pending(self.folder)
 
-    def resume(self, number: int) -> Pending | None:
-        """After a restart in the middle of a round: the commitment that can still be revealed."""
+    def resume(self, status: Status) -> Pending | None:
+        """What this round's work was before a restart or an outage, if it still fits the state."""
         pending = load_pending(self.folder)
-        if pending is None or pending.round != number:
+        if pending is None or pending.round != status.round or pending.base_state_root != self.follower.root:
             return None
-        committed = {item.index for item in self.context.client.commits(number)}
-        return pending if self.entry.index in committed else None
+        return pending
 
-    def train_and_commit(self, status: Status) -> Pending | None:
-        """Do the round's work and commit to its blob before anybody can see it."""
-        number, corpus = status.round, self.context.manifest.corpus
+    def train(self, status: Status) -> Pending | None:
+        """Do the round's work and keep it on disk; None when the phase ended first or the node was told to stop."""
+        if status.phase is not Phase.TRAIN:
+            return None
+        manifest, number = self.context.manifest, status.round
         ids = assigned_sequences(
             status.assign_seed,
             self.entry.slot,
-            self.context.manifest.training.assigned_sequences,
-            corpus.train_sequences,
+            manifest.training.assigned_sequences,
+            manifest.corpus.train_sequences,
+            manifest.scoring.random_sequences,
         )
         self.loop.heartbeat("its own training", status)
+        deadline = time.monotonic() + status.phase_ends_at - status.timestamp
 
         def over() -> bool:
-            return self.loop.stop.is_set()
+            return self.loop.stop.is_set() or time.monotonic() > deadline
 
         def on_step(step: int, steps: int, loss: float) -> None:
             self.metrics.progress()
+            self.loop.heartbeat(f"its own training (step {step} of {steps})", status)
             log.debug("step", round=number, step=step, steps=steps, loss=round(loss, 4))
 
         task = Task(number, self.entry.slot, self.follower.values, self.dataset.sequences(ids), on_step, over)
         update = self.worker.work(task)
-        if update is None:
-            return None
-        return self.commit(number, update)
+        return None if update is None else self.keep(number, update)
 
-    def commit(self, number: int, update: SparseUpdate) -> Pending | None:
-        """Encode the update, compute its CID without publishing it, and commit."""
-        client = self.context.client
+    def keep(self, number: int, update: SparseUpdate) -> Pending:
+        """Encode the update and compute its CID without publishing it; on disk before anybody hears of it."""
         blob = encode_blob(self.expectation(number, self.follower.root).header(), update)
         pending = Pending(
             kind="contribution",
@@ -183,6 +208,11 @@ class TrainerNode:
         )
         save_pending(self.folder, pending)
         self.worker.save()
+        return pending
+
+    def commit(self, pending: Pending) -> bool:
+        """Commit to the kept work, once; False when it is too late."""
+        client, number = self.context.client, pending.round
         commitment = contribution_commitment(
             chain_id=self.context.chain_id,
             run=client.address,
@@ -192,21 +222,28 @@ class TrainerNode:
             cid=pending.cid,
             salt=pending.salt,
         )
+        if any(item.index == self.entry.index and item.commitment == commitment for item in client.commits(number)):
+            return True
         try:
-            self.context.client.commit(self.sender, number, commitment)
+            client.commit(self.sender, number, commitment)
         except ChainError as error:
-            if error.code != "wrong-phase":
+            if error.code not in TOO_LATE:
                 raise
             log.warning("too late to commit", round=number, **error.as_dict())
-            return None
-        log.info("committed", round=number, blob_bytes=len(blob))
-        return pending
+            return False
+        log.info("committed", round=number, blob_bytes=len(pending.payload))
+        return True
 
     def reveal(self, pending: Pending) -> tuple[str, str]:
-        """Publish the blob once the commit phase is over, and open the commitment."""
+        """Publish the blob once the commit phase is over, and open the commitment.
+
+        A first stop signal still lets this happen: the others wait for it, and the work is paid only when revealed.
+        """
         client, number = self.context.client, pending.round
         status = self.loop.wait_until(
-            lambda s: s.round != number or s.phase is not Phase.TRAIN, "the other trainers' commitments"
+            lambda s: s.round != number or s.phase is not Phase.TRAIN,
+            "the other trainers' commitments",
+            despite_stop_seconds=FINISH_SECONDS,
         )
         if status is None:
             return "skipped", "stopped"
@@ -214,15 +251,16 @@ class TrainerNode:
             return "submitted", ""
         if status.round != number or status.phase is not Phase.REVEAL:
             return "skipped", "reveal-phase-over"
-        cid = self.context.store.add(pending.payload)
-        if cid != pending.cid:
-            raise StateError(
-                "cid-mismatch",
-                f"IPFS added the blob as {cid}, not as {pending.cid} as committed.",
-                "The IPFS node changed its import settings; use the bundled node or Kubo's defaults.",
-            )
-        self.context.client.reveal(self.sender, number, pending.content_hash, cid, pending.salt)
-        log.info("revealed", round=number, cid=cid)
+        self.context.store.add(pending.payload)
+        try:
+            client.reveal(self.sender, number, pending.content_hash, pending.cid, pending.salt)
+        except ChainError as error:
+            if error.code == "already-revealed":
+                return "submitted", ""
+            if error.code not in TOO_LATE:
+                raise
+            return "skipped", "reveal-phase-over"
+        log.info("revealed", round=number, cid=pending.cid)
         return "submitted", ""
 
     def expectation(self, number: int, base_state_root: bytes) -> BlobExpectation:

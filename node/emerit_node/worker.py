@@ -38,8 +38,8 @@ class Worker(Protocol):
     def work(self, task: Task) -> SparseUpdate | None:
         """Return the round's update, or None when told to stop."""
 
-    def returned(self, update: SparseUpdate) -> None:
-        """Take back an update that was not applied (refused, void or never revealed)."""
+    def returned(self, round_number: int, update: SparseUpdate) -> None:
+        """Take back a round's update that was not applied (refused, void or never revealed)."""
 
     def save(self) -> None:
         """Write the worker's memory atomically."""
@@ -67,13 +67,13 @@ class HonestWorker:
         self.last_losses = result.losses
         codec = self.manifest.codec
         update, sent = compress(self.feedback.accumulate(result.delta), codec.chunk, codec.k)
-        self.feedback.subtract(sent)
+        self.feedback.subtract(sent, task.round)
         return update
 
-    def returned(self, update: SparseUpdate) -> None:
+    def returned(self, round_number: int, update: SparseUpdate) -> None:
         """Give the sent part back to the error feedback: it was not applied."""
-        self.feedback.give_back(update)
-        self.save()
+        if self.feedback.give_back(update, round_number):
+            self.save()
 
     def save(self) -> None:
         """Write optimiser state and error feedback; both survive a restart."""

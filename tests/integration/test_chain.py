@@ -1,531 +1,46 @@
-"""emerit.chain against a real Anvil and the real contracts."""
+"""Runs on a real Anvil with the real contracts: reads, acts, events across reorganisations."""
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 
-from emerit.chain.anvil import AnvilProcess, find_anvil, free_port, port_taken
+from emerit.chain.anvil import AnvilProcess
 from emerit.chain.artifacts import load_abi
-from emerit.chain.deployment import Deployment, deploy_all
 from emerit.chain.factory import FactoryClient
 from emerit.chain.records import Receipt
-from emerit.chain.rpc import Chain
+from emerit.chain.rpc import Answer, Chain
 from emerit.chain.run_client import RunClient
 from emerit.chain.transactions import Sender
-from emerit.errors import ChainError, EmeritError, PreconditionError, StateError, UnavailableError, UsageError
+from emerit.errors import UnavailableError, UsageError
 from emerit.protocol.commitments import (
-    contribution_commitment,
     header_hash,
-    pack_vector,
     reveals_hash,
-    weights_commitment,
 )
-from emerit.protocol.merkle import MerkleSumTree
-from emerit.protocol.types import Header, Leaf, Phase, Role, RoundStatus, RunParams, unpack_lanes
+from emerit.protocol.types import Leaf, Phase, Role, RoundStatus, unpack_lanes
+from tests.integration.chain_stage import (
+    TOKEN,
+    ZERO,
+    Stage,
+    advance,
+    error_of,
+    in_thread,
+    pending_count,
+    until,
+)
 
 pytestmark = pytest.mark.integration
-
-ROOT = Path(__file__).parents[2]
-TOKEN = 10**18
-ZERO = bytes(32)
-CONDITION_SECONDS = 20.0
-MakeAnvil = Callable[..., AnvilProcess]
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Ask until the answer is true; a condition that never comes is a failure."""
-    expires = time.monotonic() + CONDITION_SECONDS
-    while time.monotonic() < expires:
-        if found := condition():
-            return found
-    raise AssertionError("the condition did not come true")
-
-
-def error_of(call: Callable[[], Any]) -> EmeritError:
-    with pytest.raises(EmeritError) as caught:
-        call()
-    return caught.value
-
-
-def in_thread(call: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """Run a call beside the test; its result, or the error it raised, is put into the list."""
-    results: list[Any] = []
-
-    def run() -> None:
-        try:
-            results.append(call())
-        except EmeritError as error:
-            results.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread, results
-
-
-def advance(chain: Chain, seconds: int) -> None:
-    """Let chain time pass."""
-    chain.request("evm_increaseTime", [seconds])
-    chain.request("evm_mine")
-
-
-def pending_count(chain: Chain) -> int:
-    return int(chain.request("txpool_status")["pending"], 16)
-
-
-# ---- a run with members
-
-
-@dataclass
-class Member:
-    sender: Sender
-    role: Role
-    slot: int
-    index: int
-
-
-class Stage:
-    """Contracts, one run and its members on a chain whose time the test moves."""
-
-    def __init__(self, anvil: AnvilProcess, trainers: int = 2, validators: int = 2, **changes: Any) -> None:
-        self.chain = Chain(anvil.rpc_url, anvil.chain_id)
-        self.sponsor = Sender(self.chain, anvil.dev_accounts()[0])
-        self.deployment = deploy_all(self.chain, self.sponsor, 10**9 * TOKEN, 3600)
-        self.params = replace(self._params(trainers, validators), **changes)
-        self.run = RunClient.create(self.sponsor, self.deployment, self.params)
-        self.token = self.run.token()
-        self.trainers = [self._member(Role.TRAINER, n, n) for n in range(trainers)]
-        self.validators = [self._member(Role.VALIDATOR, n, trainers + n) for n in range(validators)]
-        self.token.mint(self.sponsor, self.sponsor.address, 10_000 * TOKEN)
-        self.run.fund(self.sponsor, 1_000 * TOKEN)
-
-    def _params(self, trainers: int, validators: int) -> RunParams:
-        return RunParams(
-            reward_token=self.deployment.token,
-            manifest_hash=b"\x01" * 32,
-            manifest_cid="bafymanifest",
-            initial_state_root=b"\x02" * 32,
-            train_seconds=1000,
-            reveal_seconds=100,
-            draw_delay_seconds=0,
-            score_seconds=100,
-            weight_reveal_seconds=100,
-            settle_seconds=100,
-            min_round_seconds=0,
-            nominal_round_seconds=1000,
-            challenge_window_seconds=50,
-            max_rounds=0,
-            min_trainers=max(trainers, 1),
-            min_validators=max(validators, 1),
-            validator_share_bps=2000,
-            reward_rate_wei_per_second=TOKEN,
-            min_trainer_bond_wei=10 * TOKEN,
-            min_validator_stake_wei=100 * TOKEN,
-            stake_unit_wei=TOKEN,
-            reputation_keep_ppb=990_000_000,
-        )
-
-    def funded_key(self, seed: int) -> Sender:
-        account: LocalAccount = Account.from_key(seed.to_bytes(32, "big"))
-        self.sponsor.transfer(account.address, TOKEN)
-        return Sender(self.chain, account)
-
-    def _member(self, role: Role, slot: int, index: int) -> Member:
-        sender = self.funded_key(1000 + index)
-        amount = (10 if role is Role.TRAINER else 100) * TOKEN
-        self.token.mint(self.sponsor, sender.address, amount)
-        self.run.join(sender, role, sender.address, amount)
-        return Member(sender, role, slot, index)
-
-    def start(self) -> None:
-        for member in (*self.trainers, *self.validators):
-            self.run.check_in(member.sender)
-        self.run.start(self.sponsor)
-
-    def commitment(self, member: Member, round: int) -> bytes:
-        content, cid, salt = self.contribution(member, round)
-        where = (self.chain.chain_id, self.run.address, round, member.sender.address)
-        return contribution_commitment(*where, content, cid, salt)
-
-    def contribution(self, member: Member, round: int) -> tuple[bytes, str, bytes]:
-        return bytes([member.index + 1, round]) * 16, f"bafyblob{round}x{member.index}", b"\x05" * 32
-
-    def commit(self, member: Member, round: int) -> Receipt:
-        return self.run.commit(member.sender, round, self.commitment(member, round))
-
-    def play_until_settle(self, round: int) -> None:
-        for trainer in self.trainers:
-            self.commit(trainer, round)
-        for trainer in self.trainers:
-            self.run.reveal(trainer.sender, round, *self.contribution(trainer, round))
-        advance(self.chain, 2)
-        self.run.draw(self.sponsor, round)
-        vector = pack_vector([7, 8, *(1000 + n for n in range(len(self.trainers)))])
-        opening = (vector, b"\x06" * 32, "bafyevidence", b"\x07" * 32)
-        for validator in self.validators:
-            where = (self.chain.chain_id, self.run.address, round, validator.sender.address)
-            self.run.commit_weights(validator.sender, round, weights_commitment(*where, *opening))
-        for validator in self.validators:
-            self.run.reveal_weights(validator.sender, round, *opening)
-
-    def settlement(self, round: int) -> tuple[Header, MerkleSumTree]:
-        info = self.run.round_info(round)
-        members = [*self.trainers, *self.validators]
-        leaves = [
-            Leaf(m.index, m.sender.address, (round + 1) * 1000 * (m.index + 1), 10 + m.index, 5 * 10**8, ZERO)
-            for m in members
-        ]
-        tree = MerkleSumTree(leaves)
-        header = Header(
-            run=self.run.address,
-            round=round,
-            attempt=0,
-            previous=self.run.status().last_header_hash,
-            reveals=info.reveals_hash,
-            root=tree.root.hash,
-            total_weight=tree.root.weight,
-            total_amount_wei=tree.root.amount_wei,
-            leaf_count=len(leaves),
-            budget_wei=self.run.budget_of(round),
-            state_root=b"\x08" * 32,
-            aggregate_hash=b"\x09" * 32,
-        )
-        return header, tree
-
-    def play(self, round: int) -> tuple[Header, MerkleSumTree]:
-        self.play_until_settle(round)
-        header, tree = self.settlement(round)
-        for validator in self.validators:
-            self.run.attest(validator.sender, header, "bafyaggregate")
-        return header, tree
-
-
-# ---- Anvil
-
-
-def test_anvil_answers_keeps_wall_time_and_stops(make_anvil: MakeAnvil) -> None:
-    anvil = make_anvil(chain_id=4242)
-    chain = Chain(anvil.rpc_url, 4242)
-    assert "anvil" in chain.client_version().lower()
-    until(lambda: chain.block_number() >= 2)
-    assert abs(chain.timestamp() - time.time()) < 5
-    assert all(chain.balance_wei(account.address) > 0 for account in anvil.dev_accounts())
-    pid = anvil.pid
-    assert anvil.is_running() and os.getpgid(pid) != os.getpgid(0)
-    anvil.stop()
-    assert not anvil.is_running() and not port_taken(anvil.port)
-    assert error_of(chain.block_number).code in ("rpc-unreachable", "rpc-timeout")
-    assert error_of(lambda: anvil.pid).code == "anvil-not-running"
-    anvil.stop()
-
-
-def test_anvil_refuses_a_port_in_use(anvil: AnvilProcess, make_anvil: MakeAnvil) -> None:
-    error = error_of(lambda: make_anvil(port=anvil.port))
-    assert isinstance(error, PreconditionError) and error.code == "port-in-use"
-
-
-def test_anvil_that_stops_at_once_says_why(make_anvil: MakeAnvil) -> None:
-    error = error_of(lambda: make_anvil(hardfork="nonesuch"))
-    assert error.code == "anvil-failed" and "nonesuch" in error.cause
-
-
-def test_seed_and_mnemonic_fix_the_accounts(make_anvil: MakeAnvil) -> None:
-    words = "test test test test test test test test test test test junk"
-    known = make_anvil(mnemonic=words, accounts=2).dev_accounts()
-    seeded = [make_anvil(seed=7, accounts=1).dev_accounts()[0].address for _ in range(2)]
-    assert known[0].address == "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266" and len(known) == 2
-    assert seeded[0] == seeded[1] != known[0].address
-
-
-def test_state_survives_a_restart(make_anvil: MakeAnvil, tmp_path: Path) -> None:
-    state = tmp_path / "folder" / "chain.json"
-    anvil = make_anvil(state_path=state)
-    chain = Chain(anvil.rpc_url, anvil.chain_id)
-    sender = Sender(chain, anvil.dev_accounts()[0])
-    file = tmp_path / "deployment.json"
-    deployment = deploy_all(chain, sender, 10**9 * TOKEN, 3600, file)
-    head, nonce = chain.head(), chain.nonce(sender.address)
-    logs = chain.logs(deployment.token, 0, head.number)
-    anvil.stop()
-    assert state.stat().st_size > 0
-
-    for _ in range(2):
-        anvil.start()
-        assert chain.block(head.number) == head
-        assert chain.nonce(sender.address) == nonce
-        assert chain.logs(deployment.token, 0, head.number) == logs and logs
-        assert deploy_all(chain, sender, 10**9 * TOKEN, 3600, file) == deployment
-        until(lambda past=head.number: chain.block_number() > past + 1)  # type: ignore[misc]
-        assert abs(chain.timestamp() - time.time()) < 5
-        sender.transfer(sender.address, 1)
-        head, nonce = chain.head(), nonce + 1
-        anvil.stop()
-
-
-def test_a_state_that_was_not_written_is_an_error(make_anvil: MakeAnvil, tmp_path: Path) -> None:
-    anvil = make_anvil(state_path=tmp_path / "folder" / "chain.json")
-    (tmp_path / "folder").rmdir()
-    (tmp_path / "folder").write_text("in the way")
-    error = error_of(anvil.stop)
-    assert isinstance(error, StateError) and error.code == "anvil-state-not-written"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-def test_anvil_ends_with_a_parent_that_is_killed() -> None:
-    port = free_port()
-    program = (
-        "import signal, sys; from pathlib import Path; from emerit.chain.anvil import AnvilProcess\n"
-        "AnvilProcess(port=int(sys.argv[1]), binary=Path(sys.argv[2])).start(); print('up', flush=True)\n"
-        "signal.pause()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(port), str(find_anvil(ROOT))], stdout=subprocess.PIPE
-    ) as child:
-        assert child.stdout is not None and child.stdout.readline() == b"up\n"
-        assert port_taken(port)
-        child.send_signal(signal.SIGKILL)
-    until(lambda: not port_taken(port))
-
-
-# ---- deployment
-
-
-def test_deployment_is_idempotent_and_continues(still_anvil: AnvilProcess, tmp_path: Path) -> None:
-    chain = Chain(still_anvil.rpc_url)
-    sender = Sender(chain, still_anvil.dev_accounts()[0])
-    path = tmp_path / "31337.json"
-    steps: list[tuple[str, bool]] = []
-
-    def on_step(name: str, _: str, reused: bool) -> None:
-        steps.append((name, reused))
-
-    whole = deploy_all(chain, sender, 5 * TOKEN, 60, path, on_step=on_step)
-    nonce = chain.nonce(sender.address)
-    assert [reused for _, reused in steps] == [False] * 6
-    assert deploy_all(chain, sender, 5 * TOKEN, 60, path, on_step=on_step) == whole == Deployment.load(path)
-    assert deploy_all(chain, sender, 5 * TOKEN, 60, existing=whole) == whole
-    assert chain.nonce(sender.address) == nonce and [reused for _, reused in steps[6:]] == [True] * 6
-    whole.verify(chain)
-
-    half = {name: whole.addresses[name] for name in ("EmeritToken", "Stakes")}
-    Deployment(whole.chain_id, whole.block, half, {}).save(path)
-    again = deploy_all(chain, sender, 5 * TOKEN, 60, path)
-    assert again.is_complete and again.token == whole.token and again.rewards != whole.rewards
-
-
-def test_deployments_that_do_not_fit(still_anvil: AnvilProcess, tmp_path: Path) -> None:
-    chain = Chain(still_anvil.rpc_url)
-    sender = Sender(chain, still_anvil.dev_accounts()[0])
-    clean = chain.request("evm_snapshot")
-    whole = deploy_all(chain, sender, 5 * TOKEN, 60)
-
-    def code(deployment: Deployment, cap: int = 5 * TOKEN, unbonding: int = 60) -> str:
-        return error_of(lambda: deploy_all(chain, sender, cap, unbonding, existing=deployment)).code
-
-    assert code(whole, cap=6 * TOKEN) == code(whole, unbonding=61) == "deployment-differs"
-    swapped = {**whole.addresses, "Stakes": whole.rewards}
-    assert code(replace(whole, addresses=swapped)) == "deployment-differs"
-    assert code(replace(whole, chain_id=1)) == "wrong-chain"
-    other = deploy_all(chain, sender, 5 * TOKEN, 60)
-    mixed = {**whole.addresses, "Rewards": other.rewards}
-    assert code(replace(whole, addresses=mixed)) == "deployment-differs"
-    chain.request("evm_revert", [clean])
-    assert code(whole) == "deployment-gone"
-    assert error_of(lambda: whole.verify(chain)).code == "deployment-gone"
-
-
-# ---- transactions
 
 
 @pytest.fixture
 def stage(still_anvil: AnvilProcess) -> Stage:
     return Stage(still_anvil)
-
-
-def test_a_known_revert_costs_nothing(stage: Stage) -> None:
-    stage.start()
-    trainer = stage.trainers[0].sender
-    nonce, balance = stage.chain.nonce(trainer.address), trainer.balance_wei()
-    error = error_of(lambda: stage.run.reveal(trainer, 0, ZERO, "bafy", ZERO))
-    assert isinstance(error, ChainError) and error.code == "wrong-phase"
-    assert error.cause == "Round 0 is in phase train, but this belongs to phase reveal."
-    assert error.fix
-    assert (stage.chain.nonce(trainer.address), trainer.balance_wei()) == (nonce, balance)
-
-
-def test_custom_errors_of_each_contract_are_decoded(stage: Stage) -> None:
-    stranger = stage.funded_key(77)
-    run, sponsor, trainer = stage.run, stage.sponsor, stage.trainers[0].sender
-    early = error_of(lambda: run.close(stranger))
-    assert early.code == "not-sponsor" and stranger.address in early.cause
-    assert error_of(lambda: run.check_in(stranger)).code == "not-operator"
-    assert error_of(lambda: run.leave(stranger)).code == "not-member"
-    assert error_of(lambda: run.withdraw(trainer)).code == "not-left"
-    assert error_of(lambda: run.refund(sponsor)).code == "not-finished"
-    assert error_of(lambda: run.set_operator(trainer, stage.trainers[1].sender.address)).code == "operator-taken"
-    assert error_of(lambda: run.add_stake(trainer, 0)).code == "zero-amount"
-    assert error_of(lambda: stage.token.mint(stranger, stranger.address, 1)).code == "not-minter"
-    assert error_of(lambda: stage.token.mint(sponsor, sponsor.address, 10**30)).code == "erc20-exceeded-cap"
-    poor = error_of(lambda: run.join(stranger, Role.TRAINER, stranger.address, 10 * TOKEN))
-    assert poor.code == "erc20-insufficient-balance" and stage.chain.nonce(stranger.address) == 0
-    assert error_of(lambda: stage.token.transfer(stranger, sponsor.address, 1)).code == "erc20-insufficient-balance"
-    stage.token.mint(sponsor, stranger.address, 10 * TOKEN)
-    low = error_of(lambda: run.join(stranger, Role.TRAINER, stranger.address, TOKEN))
-    assert low.code == "stake-too-low" and f"{10 * TOKEN} wei" in low.cause
-    bad = error_of(lambda: RunClient.create(sponsor, stage.deployment, replace(stage.params, train_seconds=0)))
-    assert bad.code == "bad-params" and "trainSeconds" in bad.cause
-    assert error_of(lambda: run.join(stranger, Role.TRAINER, "0x12", TOKEN)).code == "address-invalid"
-    header, tree = stage.settlement(0)
-    leaf = Leaf(0, trainer.address, 1, 1, 1, ZERO)
-    assert error_of(lambda: run.claim(trainer, header, leaf, tree.proof(0))).code == "unknown-header"
-    assert error_of(lambda: run.materialise(trainer, header, leaf, tree.proof(0))).code == "unknown-header"
-
-
-def test_an_address_without_a_run(stage: Stage) -> None:
-    nothing = RunClient(stage.chain, "0x" + "12" * 20)
-    assert error_of(nothing.status).code == "no-contract"
-    assert error_of(lambda: RunClient(stage.chain, "12")).code == "address-invalid"
-    token = RunClient(stage.chain, stage.deployment.token)
-    assert error_of(token.status).code == "reverted"
-
-
-def test_nonce_is_read_again_when_another_program_used_it(stage: Stage) -> None:
-    account = stage.sponsor.account
-    one, two = Sender(stage.chain, account), Sender(stage.chain, account)
-    for sender in (one, two, two, one, two):
-        sender.transfer(account.address, 1)
-    assert stage.chain.nonce(account.address, "latest") == stage.chain.nonce(account.address)
-
-
-def test_a_nonce_that_is_pending_elsewhere_is_stepped_over(stage: Stage) -> None:
-    account = stage.sponsor.account
-    first, second = Sender(stage.chain, account), Sender(stage.chain, account)
-    first.transfer(account.address, 1)
-    second.transfer(account.address, 1)
-    stage.chain.request("evm_setAutomine", [False])
-    # Different amounts: the same transaction of two programs would be one transaction.
-    threads = [
-        in_thread(lambda: second.transfer(account.address, 2)),
-        in_thread(lambda: first.transfer(account.address, 3)),
-    ]
-    until(lambda: pending_count(stage.chain) == 2)
-    stage.chain.request("evm_mine")
-    for thread, results in threads:
-        thread.join()
-        assert isinstance(results[0], Receipt)
-
-
-def test_threads_share_a_sender(stage: Stage) -> None:
-    before = stage.chain.nonce(stage.sponsor.address)
-    calls = [in_thread(lambda: stage.sponsor.transfer(stage.sponsor.address, 1)) for _ in range(12)]
-    for thread, _ in calls:
-        thread.join()
-    receipts = [results[0] for _, results in calls]
-    assert len({receipt.tx_hash for receipt in receipts}) == 12
-    assert stage.chain.nonce(stage.sponsor.address) == before + 12
-
-
-def test_no_funds_for_gas_says_who_needs_them(stage: Stage) -> None:
-    broke: LocalAccount = Account.from_key(b"\x77" * 32)
-    error = error_of(lambda: stage.run.start(Sender(stage.chain, broke)))
-    assert isinstance(error, ChainError) and error.code == "insufficient-gas-funds"
-    assert broke.address in error.cause and broke.address in error.fix
-    assert "has 0 wei" in error.cause
-    more = error_of(lambda: Sender(stage.chain, broke).transfer(stage.sponsor.address, 1))
-    assert more.code == "insufficient-gas-funds"
-
-
-def test_a_transaction_that_is_not_mined_is_replaced_not_repeated(stage: Stage) -> None:
-    chain, account = stage.chain, stage.sponsor.account
-    sender = Sender(chain, account, bump_after_seconds=0.2)
-    nonce = chain.nonce(account.address)
-    chain.request("evm_setAutomine", [False])
-    thread, results = in_thread(lambda: sender.transfer(account.address, 1))
-
-    def pending_fee() -> int:
-        pending = chain.request("txpool_content")["pending"].values()
-        return max((int(each["maxPriorityFeePerGas"], 16) for found in pending for each in found.values()), default=0)
-
-    first = until(pending_fee)
-    until(lambda: pending_fee() > first)
-    assert pending_count(chain) == 1
-    chain.request("evm_mine")
-    thread.join()
-    assert isinstance(results[0], Receipt)
-    assert chain.nonce(account.address, "latest") == nonce + 1 and pending_count(chain) == 0
-
-
-def test_a_transaction_displaced_by_another_program(stage: Stage) -> None:
-    chain, account = stage.chain, stage.sponsor.account
-    nonce = chain.nonce(account.address)
-    chain.request("evm_setAutomine", [False])
-    sender = Sender(chain, account, bump_after_seconds=0.2)
-    thread, results = in_thread(lambda: sender.transfer(account.address, 1))
-    until(lambda: pending_count(chain) == 1)
-    rival = account.sign_transaction(
-        {
-            "to": account.address,
-            "value": 2,
-            "nonce": nonce,
-            "gas": 21000,
-            "chainId": chain.chain_id,
-            "maxFeePerGas": 10**15,
-            "maxPriorityFeePerGas": 10**14,
-        }
-    )
-    chain.request("eth_sendRawTransaction", ["0x" + bytes(rival.raw_transaction).hex()])
-    chain.request("evm_mine")
-    thread.join()
-    assert isinstance(results[0], ChainError) and results[0].code == "nonce-taken"
-    chain.request("evm_setAutomine", [True])
-    assert sender.transfer(account.address, 1).gas_used == 21000
-
-
-def test_a_transaction_that_stays_pending_has_a_deadline(stage: Stage) -> None:
-    stage.chain.request("evm_setAutomine", [False])
-    sender = Sender(stage.chain, stage.sponsor.account, deadline_seconds=0.3)
-    error = error_of(lambda: sender.transfer(sender.address, 1))
-    assert isinstance(error, UnavailableError) and error.code == "transaction-pending"
-    stage.chain.request("evm_mine")
-    stage.chain.request("evm_setAutomine", [True])
-    sender.transfer(sender.address, 1)
-
-
-def test_a_revert_in_the_block_is_decoded_too(stage: Stage) -> None:
-    stage.chain.request("evm_setAutomine", [False])
-    others = [member.sender for member in stage.trainers]
-    calls = [in_thread(lambda s=s: stage.run.start(s)) for s in others]  # type: ignore[misc]
-    until(lambda: pending_count(stage.chain) == 2)
-    stage.chain.request("evm_mine")
-    for thread, _ in calls:
-        thread.join()
-    outcomes = [results[0] for _, results in calls]
-    failed = next(each for each in outcomes if isinstance(each, ChainError))
-    assert any(isinstance(each, Receipt) for each in outcomes)
-    assert failed.code == "already-started" and "was mined in block" in failed.cause
-
-
-def test_waiting_adapts_to_a_chain_with_a_block_time(make_anvil: MakeAnvil) -> None:
-    anvil = make_anvil(block_time_seconds=1, mixed_mining=False)
-    counted: list[str] = []
-    chain = Chain(anvil.rpc_url, observe=lambda method, _: counted.append(method))
-    sender = Sender(chain, anvil.dev_accounts()[0])
-    receipt = sender.transfer(sender.address, 1)
-    assert receipt.block >= 1
-    assert counted.count("eth_getTransactionReceipt") < 20
 
 
 # ---- a whole run
@@ -690,7 +205,7 @@ def test_events_are_fetched_once(stage: Stage) -> None:
     stage.start()
     stage.commit(stage.trainers[0], 0)
     counted: list[str] = []
-    chain = Chain(stage.chain._provider._url, observe=lambda method, _: counted.append(method))
+    chain = Chain(stage.anvil.rpc_url, observe=lambda method, _: counted.append(method))
     run = RunClient(chain, stage.run.address)
     assert len(run.reveals(0)) == 0
     counted.clear()
@@ -763,6 +278,40 @@ def test_the_cache_equals_a_fresh_one_whatever_happens(still_anvil: AnvilProcess
         if choose.random() < 0.5:
             assert stage.run.commits(0) == fresh(stage).commits(0)
     assert stage.run.commits(0) == fresh(stage).commits(0)
+
+
+class FlakyChain(Chain):
+    """A connection of which every third request is lost, at places that a seed chooses."""
+
+    choose: random.Random | None = None
+
+    def ask(self, method: str, params: Sequence[Any] = ()) -> Answer:
+        if self.choose is not None and self.choose.random() < 1 / 3:
+            raise UnavailableError("rpc-timeout", "Lost on the way.")
+        return super().ask(method, params)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lost_requests_neither_lose_nor_double_events(still_anvil: AnvilProcess, seed: int) -> None:
+    stage = Stage(still_anvil, trainers=6, validators=1)
+    stage.start()
+    chain = FlakyChain(stage.anvil.rpc_url)
+    run = RunClient(chain, stage.run.address)
+    chain.choose = random.Random(seed)
+    for trainer in stage.trainers[:5]:
+        trainer.sender = Sender(stage.chain, trainer.sender.account)
+        stage.commit(trainer, 0)
+        for _ in range(chain.choose.randint(0, 2)):
+            stage.chain.request("evm_mine")
+        if chain.choose.random() < 0.4:
+            stage.chain.request("anvil_reorg", [1, []])
+        with suppress(UnavailableError):
+            run.commits(0)
+    while True:
+        with suppress(UnavailableError):
+            found = run.commits(0)
+            break
+    assert found == fresh(stage).commits(0)
 
 
 def test_old_rounds_are_let_go_and_fetched_again(stage: Stage) -> None:

@@ -78,10 +78,18 @@ class AbiEvent:
         return tuple(str(each["name"]) for each in self.parameters if each["indexed"])
 
     def decode(self, log: Log) -> dict[str, Any]:
-        """Return the event's arguments by name; indexed strings and structs stay hashes."""
+        """Return the event's arguments by name; indexed strings and structs stay hashes.
+
+        A stranger's string need not be UTF-8 (the contract does not look); what is not comes as `\\xNN`, so that one
+        bad CID cannot stop everybody's reading of the chain.
+        """
         indexed = [each for each in self.parameters if each["indexed"]]
         plain = [each for each in self.parameters if not each["indexed"]]
-        values = dict(zip((each["name"] for each in plain), decode(_types(plain), log.data), strict=True))
+        kinds = ["bytes" if kind == "string" else kind for kind in _types(plain)]
+        values = dict(zip((each["name"] for each in plain), decode(kinds, log.data), strict=True))
+        for each in plain:
+            if canonical_type(each) == "string":
+                values[each["name"]] = values[each["name"]].decode("utf-8", "backslashreplace")
         for each, topic in zip(indexed, log.topics[1:], strict=True):
             kind = canonical_type(each)
             dynamic = kind in ("string", "bytes") or kind.startswith("(") or kind.endswith("]")

@@ -122,13 +122,15 @@ class RunEvents:
             start = span[0]
         else:
             start = mark.number + 1
+        found: list[Log] = []
         while start <= head.number:
             end = min(head.number, start + _SCAN_BLOCKS - 1)
-            self._keep(self._chain.logs(self._run, start, end, self._topics))
+            found += self._chain.logs(self._run, start, end, self._topics)
             start = end + 1
         if not self._is_part_of_chain(head):
-            self._drop_above(mark.number if mark is not None else -1)
             return False
+        # Nothing is kept before the last call to the chain has succeeded: a failure in between must not be kept twice.
+        self._keep(found)
         self._marks.append(head)
         return True
 
@@ -141,9 +143,8 @@ class RunEvents:
         self.generation += 1
         while self._marks and not self._is_part_of_chain(self._marks[-1]):
             self._marks.pop()
-        if self._marks:
-            self._drop_above(self._marks[-1].number)
-        else:
+            self._drop_above(self._marks[-1].number if self._marks else -1)
+        if not self._marks:
             self._clear()
 
     def _drop_above(self, block: int) -> None:

@@ -22,6 +22,8 @@ Topics = Sequence[bytes | Sequence[bytes] | None]
 
 _LOG_SPAN_BLOCKS = 10_000
 _SPANS_BEFORE_WIDER = 16
+# Limit exceeded (EIP-1474), and what providers answer under load.
+_PASSING_CODES = frozenset({-32005, -32016, -32603, 429})
 _SPAN_TROUBLE = ("rpc-timeout", "rpc-response-too-large", "rpc-http-error")
 
 
@@ -268,8 +270,14 @@ class Chain:
         )
 
 
-def refused(method: str, failure: RpcFailure) -> ChainError:
-    """Return the error for a refusal that is not a revert."""
+def refused(method: str, failure: RpcFailure) -> ChainError | UnavailableError:
+    """Return the error for a refusal that is not a revert; one that passes by itself (rate limits) is "try later"."""
+    if failure.code in _PASSING_CODES:
+        return UnavailableError(
+            "rpc-busy",
+            f"The node refused {method} for now: {failure.message} ({failure.code}).",
+            "Try again; if it stays, use an RPC with a higher limit.",
+        )
     return ChainError(
         "rpc-refused",
         f"The node refused {method}: {failure.message} ({failure.code}).",

@@ -27,7 +27,7 @@ _MAX_BLOCK_SECONDS: Final = 15.0
 _NONCE_USED: Final = ("noncetoolow", "oldnonce", "noncealreadyused", "nonceisbelow", "invalidnonce")
 _NONCE_PENDING: Final = (
     "replacementtransactionunderpriced",
-    "transactionunderpriced",
+    "replacementunderpriced",
     "replacementnotallowed",
 )
 _KNOWN: Final = ("alreadyknown", "alreadyimported", "knowntransaction", "alreadyexists")
@@ -141,7 +141,7 @@ class Sender:
         estimate = int(answer.result, 16)
         return max(estimate, min(estimate * 5 // 4 + extra_gas, MAX_GAS))
 
-    def _refusal(self, method: str, failure: RpcFailure) -> ChainError:
+    def _refusal(self, method: str, failure: RpcFailure) -> ChainError | UnavailableError:
         if _says(failure, _NO_FUNDS) and not failure.data:
             return self._no_funds(None)
         return revert_error(failure) or refused(method, failure)

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from emerit.chain.deployment import Deployment, deploy_all
-from emerit.cli.shared import (
-    DeploymentOption,
-    JsonOption,
-    PasswordOption,
-    RpcOption,
-    WalletDirOption,
-    WalletOption,
-    console,
-    place,
-    print_json,
-    print_record,
-    sender_for,
-    to_wei,
-    unlock,
-)
+from emerit.cli.options import DeploymentOption, JsonOption, PasswordOption, RpcOption, WalletDirOption, WalletOption
+from emerit.cli.output import print_json, print_record, say, say_step, to_wei
+from emerit.cli.place import place, sender_for
 from emerit.errors import PreconditionError
 
 
@@ -33,11 +19,16 @@ def deploy(
     wallet_dir: WalletDirOption = None,
     password_file: PasswordOption = None,
     deployment: DeploymentOption = None,
-    token_cap: Annotated[str, typer.Option(help="Cap of the reward token")] = "1000000000",
-    unbonding_seconds: Annotated[int, typer.Option(help="How long stakes stay after leaving")] = 3600,
+    token_cap: Annotated[str, typer.Option(help="Most tokens that can ever exist")] = "1000000000",
+    unbonding_seconds: Annotated[int, typer.Option(min=0, help="How long stakes stay bound after leaving")] = 3600,
     as_json: JsonOption = False,
 ) -> None:
-    """Deploy the contracts; a second call finds them again and deploys nothing."""
+    """Deploy the contracts; a second call finds them again and deploys nothing.
+
+    The addresses go to the deployment file, after each contract: an interrupted deployment goes on where it was.
+    The wallet becomes the token's minter; nothing else has an owner.
+    """
+    cap_wei = to_wei(token_cap, zero_allowed=False)
     where = place(rpc_url, deployment=deployment)
     chain = where.chain()
     if chain_id is not None and chain.chain_id != chain_id:
@@ -46,19 +37,28 @@ def deploy(
             f"{where.settings.rpc_url} is chain {chain.chain_id}, not {chain_id}.",
             "Check --rpc-url and --chain-id.",
         )
-    path = where.settings.deployment or Path("deployments") / f"{chain.chain_id}.json"
-    existing = Deployment.load(path) if path.exists() else None
-    account = unlock(where, wallet, wallet_dir, password_file)
+    from emerit.chain.deployment import deploy_all
+
+    path = where.deployment_path(chain)
+    made = 0
+
+    def on_step(name: str, _address: str, reused: bool) -> None:
+        nonlocal made
+        made += not reused
+        if not as_json:
+            say_step(f"{name} {'found' if reused else 'deployed'}")
+
     result = deploy_all(
         chain,
-        sender_for(chain, account),
-        cap_wei=to_wei(token_cap),
+        sender_for(where, chain, wallet, wallet_dir, password_file),
+        cap_wei=cap_wei,
         unbonding_seconds=unbonding_seconds,
-        existing=existing,
+        path=path,
+        on_step=on_step,
     )
-    result.save(path)
+    record = {"file": str(path), "chain_id": result.chain_id, "deployed": made}
     if as_json:
-        print_json({"file": str(path), "chain_id": result.chain_id, "addresses": result.addresses})
+        print_json(record | {"addresses": dict(result.addresses)})
         return
     print_record({**result.addresses, "file": path})
-    console().print("Next: emerit run create --corpus PATH")
+    say("Next: emerit run create --corpus PATH")

@@ -7,33 +7,34 @@ from typing import Annotated
 
 import typer
 
-from emerit.chain.deployment import Deployment
-from emerit.chain.rpc import Chain
-from emerit.cli.shared import (
-    DEVNET_FOLDER,
-    JsonOption,
-    WalletDirOption,
-    console,
-    print_json,
-    running_devnet,
-    to_wei,
-)
-from emerit.devnet.accounts import fund as fund_address
-from emerit.devnet.detached import processes, stop_devnet
+from emerit.cli.options import AddressArgument, JsonOption, WalletDirOption
+from emerit.cli.output import TOKEN, print_json, say, say_step, to_wei
+from emerit.cli.place import DEVNET_FOLDER, address_of, running_devnet
 from emerit.errors import PreconditionError
-from emerit.keys.keystore import Keystore
 
 app = typer.Typer(no_args_is_help=True)
 
 FolderOption = Annotated[Path, typer.Option("--folder", help="Where the devnet keeps everything")]
+PART_NAMES = ("the chain", "IPFS", "IPFS swarm", "IPFS", "IPFS swarm")
 
 
 @app.command()
 def up(
     folder: FolderOption = DEVNET_FOLDER,
-    port_base: Annotated[int, typer.Option(help="First of six ports (chain, IPFS, …); 0 takes free ones")] = 8545,
+    port_base: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=65531,
+            help="First of five ports (chain, IPFS). 0 takes free ones, and with them another chain each time",
+        ),
+    ] = 8545,
+    as_json: JsonOption = False,
 ) -> None:
     """Start a devnet in the background: chain, two IPFS nodes, contracts."""
+    import dataclasses
+
+    from emerit.devnet.detached import processes
     from emerit.devnet.devnet import Devnet
     from emerit.devnet.processes import require_free_port
 
@@ -44,22 +45,25 @@ def up(
             f"A devnet already runs in {folder}.",
             "See it with `emerit devnet status`, stop it with `emerit devnet down`.",
         )
-    names = ("the chain", "IPFS", "IPFS swarm", "IPFS", "IPFS swarm")
-    ports = tuple(port_base + offset for offset in range(5)) if port_base else None
-    for port, name in zip(ports or (), names, strict=False):
+    ports = tuple(port_base + offset for offset in range(len(PART_NAMES))) if port_base else None
+    for port, name in zip(ports or (), PART_NAMES, strict=False):
         require_free_port(port, name)
     devnet = Devnet(folder.resolve(), outlive=True, ports=ports)
-    info = devnet.start(lambda text: console().print(f"· {text}", highlight=False))
-    console().print(
+    info = devnet.start((lambda _text: None) if as_json else say_step)
+    if as_json:
+        print_json(dataclasses.asdict(info))
+        return
+    say(
         f"The devnet is up: chain {info.chain_id} at {info.rpc_url}, IPFS at {info.ipfs_trainers_api} (trainers) "
-        f"and {info.ipfs_validators_api} (validators).\nNext: emerit run create --corpus PATH",
-        highlight=False,
+        f"and {info.ipfs_validators_api} (validators).\nNext: emerit run create --corpus PATH"
     )
 
 
 @app.command()
 def status(folder: FolderOption = DEVNET_FOLDER, as_json: JsonOption = False) -> None:
-    """Say what runs."""
+    """Say what runs; exit 3 unless everything does."""
+    from emerit.devnet.detached import processes
+
     record = running_devnet(folder)
     rows = [] if record is None else processes(record)
     up_now = bool(rows) and all(row.running for row in rows)
@@ -67,49 +71,53 @@ def status(folder: FolderOption = DEVNET_FOLDER, as_json: JsonOption = False) ->
         parts = {row.name: {"pid": row.pid, "running": row.running} for row in rows}
         print_json({"up": up_now, "processes": parts, "devnet": record})
     elif record is None:
-        console().print("No devnet here. Start one: emerit devnet up")
+        say("No devnet here. Start one: emerit devnet up")
     else:
         for row in rows:
-            console().print(f"{'[green]up[/]  ' if row.running else '[red]down[/]'} {row.name} (pid {row.pid})")
-        console().print(f"chain {record['chain_id']} at {record['rpc_url']}", highlight=False)
+            say(f"{'up  ' if row.running else 'down'} {row.name} (pid {row.pid})")
+        say(f"chain {record['chain_id']} at {record['rpc_url']}")
+        if not up_now:
+            say("Not everything runs. Start it again: emerit devnet down, then emerit devnet up")
     if not up_now:
         raise typer.Exit(3)
 
 
 @app.command()
-def down(folder: FolderOption = DEVNET_FOLDER) -> None:
+def down(folder: FolderOption = DEVNET_FOLDER, as_json: JsonOption = False) -> None:
     """Stop the devnet; chain state and IPFS repositories stay in its folder."""
+    from emerit.devnet.detached import stop_devnet
+
     record = running_devnet(folder)
-    if record is None:
-        console().print("No devnet here.")
-        return
-    stopped = stop_devnet(record, folder)
-    console().print(f"stopped: {', '.join(stopped) or 'nothing ran'}", highlight=False)
+    stopped = [] if record is None else stop_devnet(record, folder)
+    if as_json:
+        print_json({"stopped": stopped})
+    else:
+        say("No devnet here." if record is None else f"stopped: {', '.join(stopped) or 'nothing ran'}")
 
 
 @app.command()
 def fund(
-    address: Annotated[str, typer.Argument(help="Address, or name of a keystore")],
+    address: AddressArgument,
     ether: Annotated[str, typer.Option(help="Ether for gas")] = "10",
     tokens: Annotated[str, typer.Option(help="Tokens for bonds and stakes")] = "1000",
     folder: FolderOption = DEVNET_FOLDER,
     wallet_dir: WalletDirOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Send devnet ether and devnet tokens to an address."""
+    """Send devnet ether and devnet tokens to an address or a wallet."""
+    ether_wei, tokens_wei = to_wei(ether), to_wei(tokens)
     record = running_devnet(folder)
     if record is None:
         raise PreconditionError("devnet-missing", "No devnet runs here.", "Start one: emerit devnet up.")
-    target = address
-    if not address.startswith("0x"):
-        known = {entry.name: entry.address for entry in Keystore(wallet_dir).list()}
-        if address not in known:
-            raise PreconditionError(
-                "key-not-found",
-                f"There is no wallet {address!r} here.",
-                f"Known: {', '.join(sorted(known)) or 'none; make one with emerit wallet create NAME'}.",
-            )
-        target = known[address]
+    from emerit.chain.deployment import Deployment
+    from emerit.chain.rpc import Chain
+    from emerit.devnet.accounts import fund as fund_address
+
+    target = address_of(address, wallet_dir)
     chain = Chain(record["rpc_url"], record["chain_id"])
     deployment = Deployment.load(Path(record["deployment"]))
-    fund_address(chain, deployment, target, ether_wei=to_wei(ether), tokens_wei=to_wei(tokens))
-    console().print(f"{target} got {ether} ether and {tokens} EMRT", highlight=False)
+    fund_address(chain, deployment, target, ether_wei=ether_wei, tokens_wei=tokens_wei)
+    if as_json:
+        print_json({"address": target, "ether_wei": str(ether_wei), "tokens_wei": str(tokens_wei)})
+        return
+    say(f"{target} got {ether} ether and {tokens} {TOKEN}")

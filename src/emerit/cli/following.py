@@ -2,21 +2,73 @@
 
 from __future__ import annotations
 
-from emerit.chain.run_client import RunClient
-from emerit.cli.shared import Place
-from emerit.ipfs.client import BlobStore
-from emerit.run.context import RunContext, open_run
-from emerit.run.ledger import Ledger
+from typing import TYPE_CHECKING
+
+from emerit.errors import UsageError
+
+if TYPE_CHECKING:
+    from emerit.chain.records import SettledRound
+    from emerit.chain.run_client import RunClient
+    from emerit.cli.place import Place
+    from emerit.protocol.types import RegistryEntry
+    from emerit.run.context import RunContext
+    from emerit.run.ledger import Ledger
 
 
 def context_of(where: Place, client: RunClient) -> RunContext:
     """The run with its verified manifest."""
+    from emerit.ipfs.client import BlobStore
+    from emerit.run.context import open_run
+
     return open_run(client, BlobStore(where.settings.ipfs_api))
 
 
 def ledger_of(where: Place, client: RunClient, context: RunContext | None = None) -> Ledger:
     """The run's settlements, each recomputed and checked."""
+    from emerit.run.ledger import Ledger
+
     context = context or context_of(where, client)
     ledger = Ledger(client, context.manifest, context.params.validator_share_bps)
     ledger.update()
     return ledger
+
+
+def entry_in(client: RunClient, address: str) -> RegistryEntry:
+    """The member with this account or operator.
+
+    Raises:
+        UsageError: `not-in-run`.
+    """
+    entry = client.entry_of(address)
+    if entry is None:
+        raise UsageError(
+            "not-in-run",
+            f"{address} is not in run {client.address}.",
+            "Check the address; name another run with --run (emerit run list).",
+        )
+    return entry
+
+
+def settled_until(client: RunClient, round_number: int | None) -> list[SettledRound]:
+    """The settled rounds, up to the one named.
+
+    Raises:
+        UsageError: `round-not-settled`.
+    """
+    settled = client.settled()
+    if round_number is None:
+        return settled
+    known = [item.header.round for item in settled]
+    if round_number not in known:
+        raise UsageError(
+            "round-not-settled",
+            f"Round {round_number} has not settled.",
+            f"Settled rounds: {_span(known)}.",
+        )
+    return settled[: known.index(round_number) + 1]
+
+
+def _span(rounds: list[int]) -> str:
+    if len(rounds) > 12:
+        return f"{rounds[0]} to {rounds[-1]}"
+    return ", ".join(map(str, rounds)) or "none"

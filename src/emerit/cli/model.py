@@ -7,23 +7,17 @@ from typing import Annotated
 
 import typer
 
-from emerit.cli.following import context_of
-from emerit.cli.shared import (
-    DeploymentOption,
-    IpfsOption,
-    JsonOption,
-    RpcOption,
-    console,
-    place,
-    print_json,
-)
+from emerit.cli.following import context_of, settled_until
+from emerit.cli.options import DeploymentOption, IpfsOption, JsonOption, RpcOption, RunArgument
+from emerit.cli.output import print_json, progress, say
+from emerit.cli.place import place
 from emerit.errors import UsageError
-from emerit.keys.keystore import default_folder
 
 app = typer.Typer(no_args_is_help=True)
 
-RunArgument = Annotated[str | None, typer.Argument(help="Address of the run (default: the newest)")]
-RoundOption = Annotated[int | None, typer.Option("--round", help="State after this round (default: the last)")]
+RoundOption = Annotated[
+    int | None, typer.Option("--round", min=0, help="State after this round; default: the last that settled")
+]
 
 
 @app.command()
@@ -51,26 +45,23 @@ def export(
     if as_json:
         print_json({"model": str(path), "config": str(config), "state_root": root, "settled": follower.settled})
         return
-    console().print(
-        f"{path} ({config.name} beside it): state after {follower.settled} settled rounds, root {root} verified",
-        highlight=False,
-    )
+    say(f"{path} ({config.name} beside it): state after {follower.settled} settled rounds, root {root} verified")
 
 
 @app.command()
 def sample(
     run: RunArgument = None,
     prompt: Annotated[str, typer.Option(help="Text to go on from")] = "ROMEO:\n",
-    length: Annotated[int, typer.Option("--bytes", help="Bytes to write")] = 300,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest byte")] = 0.8,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same text")] = 0,
+    length: Annotated[int, typer.Option("--bytes", min=1, max=100_000, help="Bytes to write")] = 300,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest byte")] = 0.8,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same text")] = 0,
     round_number: RoundOption = None,
     rpc_url: RpcOption = None,
     ipfs_api: IpfsOption = None,
     deployment: DeploymentOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a run's model write."""
+    """Let a run's model write. It writes bytes; what is no UTF-8 is shown as �."""
     if not prompt:
         raise UsageError("prompt-empty", "The prompt is empty.", "Give at least one character with --prompt.")
     from emerit.cli.model_state import sample_text, state_of
@@ -80,7 +71,7 @@ def sample(
     if as_json:
         print_json({"prompt": prompt, "text": text, "settled": follower.settled})
     else:
-        print(prompt + text)
+        say(prompt + text)
 
 
 @app.command(name="eval")
@@ -94,19 +85,18 @@ def evaluate(
 ) -> None:
     """Measure a run's model on its held-out text."""
     where = place(rpc_url, ipfs_api, run, deployment, validator=True)
-    context = context_of(where, where.run_client(where.chain()))
+    client = where.run_client(where.chain())
+    settled = settled_until(client, round_number)
+    context = context_of(where, client)
     from emerit.devnet.validation import HeldOut
 
-    held_out = HeldOut(context, default_folder() / "model" / context.client.address.lower())
-    settled = context.client.settled()
-    wanted = [item for item in settled if round_number is None or item.header.round <= round_number]
-    held_out.follower.advance(wanted)
+    held_out = HeldOut(context, where.data_folder("model") / client.address.lower())
+    held_out.follower.advance(settled, on_step=progress("applying settled rounds:"))
     loss = held_out.loss()
     if as_json:
         print_json({"loss": loss, "unigram_entropy": held_out.unigram_entropy, "settled": held_out.follower.settled})
         return
-    console().print(
+    say(
         f"held-out loss {loss:.4f} nats a byte after {held_out.follower.settled} settled rounds "
-        f"(unigram entropy {held_out.unigram_entropy:.4f})",
-        highlight=False,
+        f"(unigram entropy {held_out.unigram_entropy:.4f})"
     )

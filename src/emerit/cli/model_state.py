@@ -6,10 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emerit.cli.following import context_of
-from emerit.cli.shared import Place
-from emerit.errors import UsageError
-from emerit.keys.keystore import default_folder
+from emerit.cli.following import context_of, settled_until
+from emerit.cli.output import progress
+from emerit.cli.place import Place
 from emerit.model.flat import FlatModel
 from emerit.protocol.manifest import ModelSpec
 from emerit.run.context import RunContext
@@ -24,18 +23,9 @@ def state_of(where: Place, round_number: int | None) -> tuple[RunContext, StateF
         UsageError: `round-not-settled`.
     """
     context = context_of(where, where.run_client(where.chain()))
-    settled = context.client.settled()
-    if round_number is not None:
-        known = [item.header.round for item in settled]
-        if round_number not in known:
-            raise UsageError(
-                "round-not-settled",
-                f"Round {round_number} has not settled.",
-                f"Settled rounds: {', '.join(map(str, known)) or 'none'}.",
-            )
-        settled = settled[: known.index(round_number) + 1]
-    follower = StateFollower.open(context, default_folder() / "model" / context.client.address.lower())
-    follower.advance(settled)
+    settled = settled_until(context.client, round_number)
+    follower = StateFollower.open(context, where.data_folder("model") / context.client.address.lower())
+    follower.advance(settled, on_step=progress("applying settled rounds:"))
     return context, follower
 
 

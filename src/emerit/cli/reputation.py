@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from emerit.cli.following import ledger_of
-from emerit.cli.shared import (
+from emerit.cli.following import entry_in, ledger_of
+from emerit.cli.options import (
+    AddressArgument,
     DeploymentOption,
     IpfsOption,
     JsonOption,
     RpcOption,
     RunOption,
-    console,
-    place,
-    print_json,
-    print_record,
+    WalletDirOption,
 )
-from emerit.errors import UsageError
-from emerit.protocol.reputation import REPUTATION_ONE
+from emerit.cli.output import print_json, print_record, say
+from emerit.cli.place import address_of, place
 
 app = typer.Typer(no_args_is_help=True)
+
+SHOWN_ROUNDS = 10
 
 
 @app.callback()
@@ -31,24 +29,22 @@ def root() -> None:
 
 @app.command()
 def show(
-    address: Annotated[str, typer.Argument(help="Owner account or operator of a participant")],
+    address: AddressArgument,
     run: RunOption = None,
     rpc_url: RpcOption = None,
     ipfs_api: IpfsOption = None,
     deployment: DeploymentOption = None,
+    wallet_dir: WalletDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a participant's reputation, how it came about round by round, and what the contract answers."""
+    target = address_of(address, wallet_dir)
     where = place(rpc_url, ipfs_api, run, deployment, validator=True)
     client = where.run_client(where.chain())
-    entry = client.entry_of(address)
-    if entry is None:
-        raise UsageError(
-            "not-in-run",
-            f"{address} is not in run {client.address}.",
-            "See `emerit run show` and the address.",
-        )
+    entry = entry_in(client, target)
     ledger = ledger_of(where, client)
+    from emerit.protocol.reputation import REPUTATION_ONE
+
     history = [
         {
             "round": item.onchain.header.round,
@@ -70,9 +66,9 @@ def show(
         print_json(record | {"history": history})
         return
     print_record(record | {"share": f"{latest / REPUTATION_ONE:.4%}"})
-    for row in history[-10:]:
-        console().print(
-            f"  round {row['round']}: weight {row['weight']}, reputation {row['reputation']}", highlight=False
-        )
+    for row in history[-SHOWN_ROUNDS:]:
+        say(f"  round {row['round']}: weight {row['weight']}, reputation {row['reputation']}")
+    if len(history) > SHOWN_ROUNDS:
+        say(f"  ({len(history) - SHOWN_ROUNDS} earlier rounds: --json)")
     if record["on_chain"] == 0 and latest:
-        console().print("The contract answers 0 until the leaf is shown to it: emerit rewards claim does so.")
+        say("The contract answers 0 until the leaf is shown to it: emerit rewards claim does so.")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from emerit.chain.run_client import RunClient
-from emerit.cli.following import context_of, ledger_of
-from emerit.cli.shared import (
+from emerit.cli.following import context_of, entry_in, ledger_of
+from emerit.cli.options import (
+    AddressArgument,
     DeploymentOption,
     IpfsOption,
     JsonOption,
@@ -18,99 +18,114 @@ from emerit.cli.shared import (
     RunOption,
     WalletDirOption,
     WalletOption,
-    console,
-    place,
-    print_json,
-    sender_for,
-    tokens,
-    unlock,
 )
-from emerit.errors import EmeritError, UsageError
-from emerit.run.claims import claim as send_claim
-from emerit.run.claims import claimable
-from emerit.run.context import RunContext
-from emerit.run.ledger import SettledEntry
-from emerit.scoring.reasons import REASONS
+from emerit.cli.output import print_json, say, tokens
+from emerit.cli.place import address_of, place, sender_for
+from emerit.errors import ChainError, EmeritError, UnavailableError
+
+if TYPE_CHECKING:
+    from emerit.run.context import RunContext
+    from emerit.run.ledger import SettledEntry
 
 app = typer.Typer(no_args_is_help=True)
 
-MAX_EVIDENCE_BYTES = 1 << 20
+MAX_EVIDENCE_BYTES: Final = 1 << 20
+GIVE_UP_AFTER: Final = 2  # evidence that did not come: each costs a deadline
+EVIDENCE_MISSING: Final = "evidence-missing"
+SENTENCES: Final = {
+    EVIDENCE_MISSING: "No validator's evidence can be fetched now.",
+    "validator:paid": "It revealed its weights, covered the trainers, and its base loss agrees; paid by its stake.",
+    "validator:nothing-earned": "No contribution earned anything, so nobody was paid.",
+    "validator:no-stake": "It had no voting weight in this round.",
+    "validator:no-reveal": "It revealed no weights, so it is not paid.",
+    "validator:base-loss-missing": "It gave no base loss, so it is not paid.",
+    "validator:base-loss-off": "Its base loss is off the median: it measured something else, so it is not paid.",
+    "validator:not-covered": "It abstained on a contribution that two thirds of the stake saw, so it is not paid.",
+}
+
+
+class Evidence:
+    """Reason codes from the validators' evidence; stops asking IPFS when nobody delivers."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context, self.missed = context, 0
+
+    def reason(self, item: SettledEntry, slot: int) -> str:
+        """The code that most validators gave a trainer slot in a round."""
+        if not any(contribution.slot == slot for contribution in item.contributions):
+            return "not-revealed"
+        codes: list[str] = []
+        for reveal in item.weights:
+            if self.missed >= GIVE_UP_AFTER:
+                break
+            try:
+                data = self.context.fetch(reveal.evidence_cid, reveal.evidence_hash, MAX_EVIDENCE_BYTES)
+                codes.append(str(json.loads(data)["trainers"][str(slot)]["reason"]))
+            except UnavailableError:
+                self.missed += 1
+            except (EmeritError, KeyError, TypeError, ValueError):
+                continue  # evidence explains; where one validator's cannot be read, the others' serve
+        return max(sorted(set(codes)), key=codes.count) if codes else EVIDENCE_MISSING
 
 
 @app.command(name="list")
 def list_rewards(
-    address: Annotated[str, typer.Argument(help="Owner account or operator")],
+    address: AddressArgument,
     run: RunOption = None,
     rpc_url: RpcOption = None,
     ipfs_api: IpfsOption = None,
     deployment: DeploymentOption = None,
+    wallet_dir: WalletDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what an account earned in each round, and why."""
+    target = address_of(address, wallet_dir)
     where = place(rpc_url, ipfs_api, run, deployment, validator=True)
     client = where.run_client(where.chain())
-    entry = client.entry_of(address)
-    if entry is None:
-        raise UsageError(
-            "not-in-run",
-            f"{address} is not in run {client.address}.",
-            "See `emerit run show` and the address.",
-        )
+    entry = entry_in(client, target)
     context = context_of(where, client)
     ledger = ledger_of(where, client, context)
-    rows, before = [], 0
+    evidence = Evidence(context)
+    rows: list[dict[str, Any]] = []
+    before_wei = 0
     for item in ledger.entries:
         if entry.index >= len(item.settlement.leaves):
-            continue
+            continue  # it joined after this round had opened
         leaf = item.settlement.leaves[entry.index]
-        why = _why(context, item, entry.slot) if entry.role.name == "TRAINER" else "validated"
+        trainer = entry.role.name == "TRAINER"
+        reason = evidence.reason(item, entry.slot) if trainer else str(item.settlement.validator_outcomes[entry.slot])
         rows.append(
             {
                 "round": item.onchain.header.round,
-                "earned_wei": str(leaf.cumulative_amount_wei - before),
+                "earned_wei": str(leaf.cumulative_amount_wei - before_wei),
                 "weight": leaf.weight,
-                "why": why,
+                "reason": reason,
+                "why": _sentence(reason, trainer=trainer),
             }
         )
-        before = leaf.cumulative_amount_wei
-    claimed = client.claimed(entry.account)
+        before_wei = leaf.cumulative_amount_wei
+    claimed_wei = client.claimed(entry.account)
+    record = {"address": entry.account, "earned_wei": str(before_wei), "claimed_wei": str(claimed_wei)}
     if as_json:
-        print_json(
-            {
-                "address": entry.account,
-                "earned_wei": str(before),
-                "claimed_wei": str(claimed),
-                "rounds": rows,
-            }
-        )
+        print_json(record | {"rounds": rows})
         return
     for row in rows:
-        console().print(f"round {row['round']}: {tokens(int(str(row['earned_wei'])))}  {row['why']}", highlight=False)
-    console().print(f"earned {tokens(before)}, claimed {tokens(claimed)}", highlight=False)
+        say(f"round {row['round']}: {tokens(int(row['earned_wei']))}  {row['reason']}: {row['why']}")
+    say(f"earned {tokens(before_wei)}, claimed {tokens(claimed_wei)}")
 
 
-def _why(context: RunContext, item: SettledEntry, slot: int) -> str:
-    """What the validators' evidence says about a trainer in a round."""
-    if not any(c.slot == slot for c in item.contributions):
-        return REASONS["not-revealed"]
-    codes: list[str] = []
-    for reveal in item.weights:
-        try:
-            data: dict[str, Any] = json.loads(
-                context.fetch(reveal.evidence_cid, reveal.evidence_hash, MAX_EVIDENCE_BYTES)
-            )
-            codes.append(data["trainers"][str(slot)]["reason"])
-        except (EmeritError, KeyError, ValueError):
-            continue  # evidence explains; where one validator's cannot be read, the others' serve
-    if not codes:
-        return "no validator's evidence can be fetched now"
-    code = max(set(codes), key=codes.count)
-    return f"{code}: {REASONS.get(code, 'no sentence for this code')}"
+def _sentence(reason: str, *, trainer: bool) -> str:
+    from emerit.scoring.reasons import sentence
+
+    key = reason if trainer else f"validator:{reason}"
+    return SENTENCES.get(key) or sentence(reason)
 
 
 @app.command()
 def claim(
-    address: Annotated[str | None, typer.Argument(help="Owner account to claim for (default: the wallet's)")] = None,
+    address: Annotated[
+        str | None, typer.Argument(help="Address or wallet to claim for; default: the wallet that signs")
+    ] = None,
     run: RunOption = None,
     rpc_url: RpcOption = None,
     ipfs_api: IpfsOption = None,
@@ -121,14 +136,22 @@ def claim(
     as_json: JsonOption = False,
 ) -> None:
     """Claim what is due by Merkle proof; anybody may send it, the owner account gets it."""
+    target = None if address is None else address_of(address, wallet_dir)
     where = place(rpc_url, ipfs_api, run, deployment, validator=True)
     chain = where.chain()
-    client: RunClient = where.run_client(chain)
-    account = unlock(where, wallet, wallet_dir, password_file)
-    ledger = ledger_of(where, client)
-    item = claimable(client, ledger, address or account.address)
-    paid = send_claim(client, sender_for(chain, account), item)
+    client = where.run_client(chain)
+    sender = sender_for(where, chain, wallet, wallet_dir, password_file)
+    from emerit.run.claims import claim as send_claim
+    from emerit.run.claims import claimable
+
+    item = claimable(client, ledger_of(where, client), target or sender.address)
+    try:
+        paid_wei = send_claim(client, sender, item)
+    except ChainError as error:
+        if error.code != "not-newer":
+            raise
+        paid_wei = item.due_wei  # the pay came first; only the reputation was there already
     if as_json:
-        print_json({"address": item.leaf.account, "paid_wei": str(paid), "round": item.header.round})
+        print_json({"address": item.leaf.account, "paid_wei": str(paid_wei), "round": item.header.round})
         return
-    console().print(f"{item.leaf.account} got {tokens(paid)}" if paid else "nothing is due now", highlight=False)
+    say(f"{item.leaf.account} got {tokens(paid_wei)}" if paid_wei else "nothing is due now")

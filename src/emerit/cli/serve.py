@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from emerit.cli.shared import DeploymentOption, IpfsOption, RpcOption, RunOption, place
+from emerit.cli.options import DeploymentOption, IpfsOption, RpcOption, RunOption
+from emerit.cli.place import place
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -22,24 +23,32 @@ def serve(
     rpc_url: RpcOption = None,
     ipfs_api: IpfsOption = None,
     deployment: DeploymentOption = None,
-    host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on")] = 8700,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on [EMERIT_API_HOST]; default: 127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on [EMERIT_API_PORT]; default: 8700")
+    ] = None,
     database: Annotated[str, typer.Option(help="SQLAlchemy URL [DATABASE_URL]", envvar="DATABASE_URL")] = (
         "sqlite:///.emerit/index.sqlite"
     ),
 ) -> None:
     """Serve who earned what and why, until Ctrl-C."""
-    where = place(rpc_url, ipfs_api, run, deployment, validator=True)
+    more = {"api_host": host, "api_port": port}
+    where = place(rpc_url, ipfs_api, run, deployment, validator=True, more=more)
+    settings = where.settings
     client = where.run_client(where.chain())
     from emerit.api.server import ApiOptions, serve_api
+    from emerit.telemetry import setup_logging
 
+    setup_logging(role="api", level=settings.log_level, log_format=settings.log_format)
     serve_api(
         ApiOptions(
-            rpc_url=where.settings.rpc_url,
-            ipfs_api=where.settings.ipfs_api,
+            rpc_url=settings.rpc_url,
+            ipfs_api=settings.ipfs_api,
             run=client.address,
-            host=host,
-            port=port,
+            host=settings.api_host,
+            port=settings.api_port,
             database=database,
         )
     )

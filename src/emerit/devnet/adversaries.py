@@ -42,7 +42,7 @@ class NoiseWorker:
         scales = np.full(chunks, encode(NOISE_SCALE), dtype=np.uint16)
         return SparseUpdate(size, codec.chunk, codec.k, places, signs, scales)
 
-    def returned(self, update: SparseUpdate) -> None:
+    def returned(self, round_number: int, update: SparseUpdate) -> None:
         """Nothing to take back."""
 
     def save(self) -> None:
@@ -67,9 +67,9 @@ class SybilLeader:
         os.replace(temporary, self.share / f"round-{task.round}.npz")
         return perturb(update, self.noise, [self.seed, task.round])
 
-    def returned(self, update: SparseUpdate) -> None:
+    def returned(self, round_number: int, update: SparseUpdate) -> None:
         """The honest part keeps its error feedback."""
-        self.honest.returned(update)
+        self.honest.returned(round_number, update)
 
     def save(self) -> None:
         """Keep the honest worker's memory."""
@@ -102,7 +102,7 @@ class SybilFollower:
             )
         return perturb(update, self.noise, [self.seed, task.round])
 
-    def returned(self, update: SparseUpdate) -> None:
+    def returned(self, round_number: int, update: SparseUpdate) -> None:
         """Nothing to take back."""
 
     def save(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from emerit.chain.run_client import RunClient
 from emerit.chain.transactions import Sender
-from emerit.errors import StateError
+from emerit.errors import ChainError, StateError
 from emerit.protocol.types import Header, Leaf, ProofNode
 from emerit.run.ledger import Ledger
 
@@ -35,7 +35,7 @@ class Claimable:
 
 
 def claimable(client: RunClient, ledger: Ledger, account: str) -> Claimable:
-    """Return what `account` can claim from the last settled round.
+    """Return what `account` can claim: against the newest round whose challenge window is over.
 
     Raises:
         StateError: `not-in-registry` when the account is not in the run, `nothing-settled` before the first
@@ -49,24 +49,27 @@ def claimable(client: RunClient, ledger: Ledger, account: str) -> Claimable:
             f"{account} has not joined this run.",
             "Check the address (rewards belong to the owner account, not to the operator) and the run.",
         )
-    leaf, proof = ledger.proof(entry.index)
-    last = ledger.last
-    assert last is not None  # proof() has raised otherwise
+    settled = ledger.claimable_entry(client.status().timestamp)
+    leaf, proof = ledger.proof(entry.index, settled)
     return Claimable(
-        header=last.onchain.header,
+        header=settled.onchain.header,
         leaf=leaf,
         proof=proof,
         cumulative_wei=leaf.cumulative_amount_wei,
         claimed_wei=client.claimed(entry.account),
-        final_at=client.final_at(last.onchain.header.round),
+        final_at=settled.info.final_at,
     )
 
 
 def claim(client: RunClient, sender: Sender, item: Claimable) -> int:
     """Send the claim and record the reputation on chain; returns the wei paid (0 when nothing is due)."""
-    due = item.due_wei
+    due = max(0, item.due_wei)
     if due > 0:
         client.claim(sender, item.header, item.leaf, item.proof)
     if item.leaf.reputation > 0:
-        client.materialise(sender, item.header, item.leaf, item.proof)
+        try:
+            client.materialise(sender, item.header, item.leaf, item.proof)
+        except ChainError as error:
+            if error.code != "not-newer":  # somebody has shown this leaf, or a newer one, already
+                raise
     return due

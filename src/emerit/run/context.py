@@ -35,7 +35,7 @@ class RunContext:
         """Return the run's sequences, fetched from IPFS shard by shard when they are needed, and verified."""
         return Dataset(self.manifest.corpus, cache_folder, self.fetch)
 
-    def fetch(self, cid: str, sha256: str | bytes, max_bytes: int) -> bytes:
+    def fetch(self, cid: str, sha256: str | bytes, max_bytes: int, deadline_seconds: float | None = None) -> bytes:
         """Fetch a blob by CID and check its content hash.
 
         Raises:
@@ -43,7 +43,7 @@ class RunContext:
             RefusedError: `blob-too-large`, or `content-hash-mismatch` when the bytes are not those announced.
         """
         want = bytes.fromhex(sha256.removeprefix("0x")) if isinstance(sha256, str) else sha256
-        data = self.store.get(cid, max_bytes=max_bytes, canonical=True)
+        data = self.store.get(cid, max_bytes=max_bytes, deadline_seconds=deadline_seconds, canonical=True)
         if hashlib.sha256(data).digest() != want:
             raise RefusedError(
                 "content-hash-mismatch",

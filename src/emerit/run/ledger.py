@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from emerit.chain.records import SettledRound
 from emerit.chain.run_client import RunClient
-from emerit.errors import StateError
-from emerit.protocol.commitments import header_hash, unpack_vector
+from emerit.errors import StateError, UnavailableError
+from emerit.protocol.commitments import unpack_vector
 from emerit.protocol.consensus import Votes
 from emerit.protocol.manifest import Manifest
 from emerit.protocol.registry import registry_snapshot
@@ -58,7 +58,7 @@ class Ledger:
     @property
     def last_hash(self) -> bytes:
         """Hash of the last settled header; 32 zero bytes before the first."""
-        return header_hash(self.entries[-1].onchain.header) if self.entries else ZERO_HASH
+        return self.entries[-1].onchain.header_hash if self.entries else ZERO_HASH
 
     def update(self) -> list[SettledEntry]:
         """Replay the rounds settled since the last call and return them.
@@ -68,7 +68,7 @@ class Ledger:
             UnavailableError: the chain did not answer.
         """
         settled = self.client.settled()
-        known = [header_hash(entry.onchain.header) for entry in self.entries]
+        known = [entry.onchain.header_hash for entry in self.entries]
         if known != [item.header_hash for item in settled[: len(known)]]:
             self.entries.clear()  # the chain was reorganised below what we had replayed
         fresh = []
@@ -86,6 +86,10 @@ class Ledger:
         )
         settlement = settle(inputs)
         if settlement.header != item.header:
+            if self.client.header_hash(round_number) != item.header_hash:
+                raise UnavailableError(
+                    "chain-unsettled", f"Round {round_number} was reorganised while it was read.", "Try again."
+                )
             raise StateError(
                 "settlement-mismatch",
                 f"Round {round_number}: the settled header is not what the revealed weights give.",
@@ -127,19 +131,28 @@ class Ledger:
         )
         return inputs, contributions, weights
 
-    def proof(self, index: int) -> tuple[Leaf, tuple[ProofNode, ...]]:
-        """Leaf and Merkle proof of registry index `index` under the last settled root.
+    def claimable_entry(self, now: int) -> SettledEntry:
+        """The newest settled round that can be claimed against at chain time `now`; the last one while none can yet.
 
         Raises:
-            StateError: `nothing-settled` before the first settlement, `not-in-registry` for an unknown index.
+            StateError: `nothing-settled` before the first settlement.
         """
         if not self.entries:
             raise StateError("nothing-settled", "No round has settled yet.", "Wait for the first settlement.")
-        leaves = self.leaves
+        final = (entry for entry in reversed(self.entries) if entry.info.final_at <= now)
+        return next(final, self.entries[-1])
+
+    def proof(self, index: int, entry: SettledEntry) -> tuple[Leaf, tuple[ProofNode, ...]]:
+        """Leaf and Merkle proof of registry index `index` under the root of a settled round.
+
+        Raises:
+            StateError: `not-in-registry` for an index that the round has no leaf for.
+        """
+        leaves = entry.settlement.leaves
         if not 0 <= index < len(leaves):
             raise StateError(
                 "not-in-registry",
                 f"Registry index {index} is not in the last settlement, which has {len(leaves)} entries.",
                 "Whoever joined after the round opened is in the next settlement.",
             )
-        return leaves[index], tuple(self.entries[-1].settlement.tree.proof(index))
+        return leaves[index], tuple(entry.settlement.tree.proof(index))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from emerit.chain.run_client import RunClient
 from emerit.chain.transactions import Sender
 from emerit.errors import ChainError, PreconditionError
-from emerit.protocol.types import RegistryEntry, Role, Status
+from emerit.protocol.types import Phase, RegistryEntry, Role, Status
 
 NOT_EXPECTED = 2**32 - 1
-ALREADY_HERE = frozenset({"already-checked-in", "already-committed"})
+ALREADY_HERE = frozenset({"already-checked-in", "already-committed", "run-has-finished"})
 
 
 def ensure_member(client: RunClient, sender: Sender, role: Role, stake_wei: int | None = None) -> RegistryEntry:
@@ -51,6 +51,8 @@ def check_in(client: RunClient, sender: Sender, entry: RegistryEntry, status: St
 
     A round waits only for those whom it expects; whoever acted in the last round is expected by itself.
     """
+    if status.phase is Phase.FINISHED:
+        return
     if entry.role is Role.VALIDATOR:
         acted = status.weight_commit_mask | status.weight_reveal_mask
         expected = bool((status.expected_validator_mask | acted) >> entry.slot & 1)

@@ -11,13 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
+
+import structlog
 
 from emerit.chain.run_client import RunClient
 from emerit.errors import PreconditionError, UnavailableError
 from emerit.protocol.types import Status
 
-T = TypeVar("T")
+log = structlog.get_logger("emerit.node")
+
+WARN_EVERY_SECONDS = 30.0
 
 
 @dataclass
@@ -26,6 +30,7 @@ class NodeLoop:
 
     Attributes:
         stop: set by SIGINT or SIGTERM; every wait and every long computation looks at it.
+        hurry: set by a second signal: nothing is finished first.
         folder: the node's data folder; `heartbeat.json` in it says round, phase and what the node waits for.
     """
 
@@ -33,14 +38,17 @@ class NodeLoop:
     folder: Path
     poll_seconds: float = 0.5
     stop: threading.Event = field(default_factory=threading.Event)
+    hurry: threading.Event = field(default_factory=threading.Event)
     last_status: Status | None = None
     on_status: Callable[[Status], None] | None = None
-    unreachable_limit_seconds: float = 60.0
+    unreachable_limit_seconds: float = 900.0
 
     def install_signals(self) -> None:
-        """Stop cleanly on SIGINT and SIGTERM."""
+        """Stop cleanly on SIGINT and SIGTERM; at once on the second one."""
 
         def handle(_number: int, _frame: FrameType | None) -> None:
+            if self.stop.is_set():
+                self.hurry.set()
             self.stop.set()
 
         signal.signal(signal.SIGINT, handle)
@@ -53,6 +61,7 @@ class NodeLoop:
             UnavailableError: the chain has not answered for `unreachable_limit_seconds`.
         """
         first_failure: float | None = None
+        warned = 0.0
         while True:
             try:
                 self.last_status = self.client.status()
@@ -61,20 +70,33 @@ class NodeLoop:
                 return self.last_status
             except UnavailableError:
                 now = time.monotonic()
-                first_failure = first_failure or now
+                if first_failure is None or now - warned > WARN_EVERY_SECONDS:
+                    first_failure, warned = first_failure or now, now
+                    log.warning("the chain does not answer; waiting", seconds=round(now - first_failure))
                 if self.stop.is_set() or now - first_failure > self.unreachable_limit_seconds:
                     raise
                 self.stop.wait(self.poll_seconds)
 
-    def wait_until(self, condition: Callable[[Status], bool], waiting_for: str) -> Status | None:
-        """Poll until `condition(status)` holds; None when the node was told to stop."""
-        while not self.stop.is_set():
+    def wait_until(
+        self, condition: Callable[[Status], bool], waiting_for: str, *, despite_stop_seconds: float = 0.0
+    ) -> Status | None:
+        """Poll until `condition(status)` holds; None when the node was told to stop.
+
+        Args:
+            despite_stop_seconds: how long to go on after the first stop signal, to finish what others wait for; a
+                second signal ends it at once.
+        """
+        give_up: float | None = None
+        while True:
+            if self.stop.is_set():
+                give_up = give_up or time.monotonic() + despite_stop_seconds
+                if self.hurry.is_set() or time.monotonic() >= give_up:
+                    return None
             status = self.status()
             self.heartbeat(waiting_for, status)
             if condition(status):
                 return status
-            self.stop.wait(self.poll_seconds)
-        return None
+            (self.hurry if give_up else self.stop).wait(self.poll_seconds)
 
     def heartbeat(self, waiting_for: str, status: Status | None = None) -> None:
         """Write `heartbeat.json` atomically: what `emerit trainer status` and health checks read."""

@@ -47,6 +47,13 @@ class NodeParts:
     loop: NodeLoop
 
 
+def node_folder_name(chain: Chain, account: str, run: str) -> str:
+    """Name of a node's folder: account, run and the chain's first block, since devnets use addresses again."""
+    genesis = chain.block(0)
+    chain_mark = genesis.hash.hex()[:8] if genesis is not None else str(chain.chain_id)
+    return f"{account.lower()}-{run.lower()[2:]}-{chain_mark}"
+
+
 def assemble(options: NodeOptions) -> NodeParts:
     """Connect to chain and IPFS, unlock the wallet, take the data folder, read the run's manifest.
 
@@ -60,7 +67,7 @@ def assemble(options: NodeOptions) -> NodeParts:
     client = RunClient(chain, options.run)
     store = BlobStore(options.ipfs_api)
     store.ready()
-    folder = options.data_dir / f"{account.address.lower()}-{client.address.lower()[2:10]}"
+    folder = options.data_dir / node_folder_name(chain, account.address, client.address)
     lock_folder(folder)
     loop = NodeLoop(client, folder, options.poll_seconds)
     loop.install_signals()

@@ -1,4 +1,8 @@
-"""What a node has committed to but not yet revealed, on disk before the commit leaves: nothing is lost on a crash."""
+"""What a node has committed to but not yet revealed, on disk before the commit leaves this machine.
+
+A commitment can be opened only with its payload and salt; both are in one file that is replaced in one step, so that a
+crash leaves either the old record or the new one.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emerit.errors import StateError
+import structlog
 
+log = structlog.get_logger("emerit.node")
+
+FILE = "pending.bin"
 _BYTES = ("content_hash", "salt", "base_state_root", "vector")
 
 
@@ -47,47 +54,33 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def save_pending(folder: Path, pending: Pending) -> None:
-    """Write the pending commitment (payload first, so that the record never names a missing payload)."""
-    write_atomically(folder / "pending.bin", pending.payload)
+    """Write the pending commitment: one line of JSON, then the payload."""
     record: dict[str, Any] = asdict(pending)
     record["payload"] = len(pending.payload)
     for name in _BYTES:
         record[name] = record[name].hex()
-    write_atomically(folder / "pending.json", json.dumps(record).encode())
+    write_atomically(folder / FILE, json.dumps(record).encode() + b"\n" + pending.payload)
 
 
 def load_pending(folder: Path) -> Pending | None:
-    """Read the pending commitment back, or None when there is none.
-
-    Raises:
-        StateError: `pending-corrupt` when the files do not belong together.
-    """
+    """Read the pending commitment back; None when there is none, or when the file is damaged (which is logged)."""
     try:
-        record = json.loads((folder / "pending.json").read_bytes())
-        payload = (folder / "pending.bin").read_bytes()
+        head, _, payload = (folder / FILE).read_bytes().partition(b"\n")
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise _corrupt(folder) from error
-    if not isinstance(record, dict) or record.pop("payload", None) != len(payload):
-        raise _corrupt(folder)
     try:
+        record = json.loads(head)
+        if record.pop("payload") != len(payload):
+            raise ValueError("the payload has another length")
         for name in _BYTES:
             record[name] = bytes.fromhex(record[name])
         return Pending(payload=payload, **record)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _corrupt(folder) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        log.error("the record of the last commitment is damaged; its round is lost", file=FILE, cause=str(error))
+        clear_pending(folder)
+        return None
 
 
 def clear_pending(folder: Path) -> None:
-    """Forget the pending commitment; the record goes first."""
-    (folder / "pending.json").unlink(missing_ok=True)
-    (folder / "pending.bin").unlink(missing_ok=True)
-
-
-def _corrupt(folder: Path) -> StateError:
-    return StateError(
-        "pending-corrupt",
-        f"The record of the last commitment in {folder} is damaged.",
-        "Delete pending.json and pending.bin there; the round they belong to is lost, the node goes on.",
-    )
+    """Forget the pending commitment."""
+    (folder / FILE).unlink(missing_ok=True)

@@ -11,14 +11,15 @@ from emerit.run.node import NodeLoop
 from emerit.telemetry import Metrics, RoundJournal
 
 MAX_CONSECUTIVE_FAILURES = 5
+RETRY_SECONDS = 1.0
 
 
 @dataclass
 class RoundBook:
     """Plays rounds and keeps their outcomes.
 
-    What may pass by itself (a service that did not answer) skips the round; an error fails it, and five in a row
-    stop the node with the reason; a state root that does not agree stops it at once.
+    What may pass by itself (a service that did not answer) is tried again while the round lasts, and skips it then; an
+    error fails it, and five in a row stop the node with the reason; a state root that does not agree stops it at once.
     """
 
     loop: NodeLoop
@@ -37,7 +38,7 @@ class RoundBook:
         if self.journal.has(number):
             return
         try:
-            outcome, reason = action()
+            outcome, reason = self._persist(number, action)
             self.failures = 0
         except UnavailableError as error:
             outcome, reason = "skipped", error.code
@@ -55,3 +56,13 @@ class RoundBook:
         self.journal.record(number, outcome, reason)
         self.metrics.rounds_total.labels(outcome=outcome).inc()
         self.log.info("round done", round=number, outcome=outcome, reason=reason)
+
+    def _persist(self, number: int, action: Callable[[], tuple[str, str]]) -> tuple[str, str]:
+        """Play until a service outage is over or the round is; the action takes up where it left off."""
+        while True:
+            try:
+                return action()
+            except UnavailableError as error:
+                if self.loop.stop.wait(RETRY_SECONDS) or self.loop.status().round != number:
+                    raise
+                self.log.warning("trying again", round=number, **error.as_dict())

@@ -7,6 +7,7 @@ settled header, so it does not matter who delivers it.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ from emerit.run.context import RunContext
 from emerit.training.aggregate import apply_aggregate
 from emerit.training.local_state import LocalState
 from emerit.training.state import initial_values, state_root
+
+# Seconds that each hint gets: a first quick pass over all of them, then a patient one.
+HINT_SECONDS = (5.0, 20.0)
+SAVE_EVERY = 20
 
 
 @dataclass
@@ -87,6 +92,8 @@ class StateFollower:
             item = settled[self.settled]
             self._apply(item, self._fetch_aggregate(item))
             applied += 1
+            if applied % SAVE_EVERY == 0:
+                self.save()
             if on_step is not None:
                 on_step(self.settled, len(settled))
         if applied:
@@ -112,16 +119,17 @@ class StateFollower:
 
     def _fetch_aggregate(self, item: SettledRound) -> bytes:
         client = self.context.client
-        hints = [item.aggregate_cid]
-        hints += [a.aggregate_cid for a in client.attestations(item.header.round)]
+        # What most signers of this header named comes first: no single one can make everybody wait for a bad hint.
+        signers = [a for a in client.attestations(item.header.round) if a.header_hash == item.header_hash]
+        named = [cid for cid, _ in Counter(a.aggregate_cid for a in signers).most_common()]
+        limit = self.context.manifest.limits.max_blob_bytes * 2
         last: EmeritError | None = None
-        for cid in dict.fromkeys(hint for hint in hints if hint):
-            try:
-                return self.context.fetch(
-                    cid, item.header.aggregate_hash, self.context.manifest.limits.max_blob_bytes * 2
-                )
-            except EmeritError as error:
-                last = error
+        for seconds in HINT_SECONDS:
+            for cid in dict.fromkeys([*named, item.aggregate_cid]):
+                try:
+                    return self.context.fetch(cid, item.header.aggregate_hash, limit, seconds)
+                except EmeritError as error:
+                    last = error
         raise UnavailableError(
             "aggregate-unavailable",
             f"Nobody delivered the aggregate of round {item.header.round}" + (f" ({last.cause})" if last else ""),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,11 @@ def evaluate_round(
     outer: OuterSpec,
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
+    order: Sequence[int] | None = None,
 ) -> RoundMeasurement:
     """Measure the updates (by trainer slot, scales already clipped) on the state that `model` holds.
+
+    `order` says which slots are measured, the first ones first; without it all are, in the order of their numbers.
 
     `random_tokens` uint8[n, T + 1] are the same for all, `own_tokens[slot]` uint8[m, T + 1] are a sample of what
     that trainer was assigned; n and m are at least 2. Costs one pass over the random sequences for the round, and
@@ -61,7 +64,8 @@ def evaluate_round(
         )
     step = trial_step(scoring, outer)
     measurements: dict[int, Measurement] = {}
-    for slot in sorted(updates):
+    places = sorted(updates) if order is None else order
+    for slot in places:
         if should_stop is not None and should_stop():
             break
         own_base = sequence_losses(model.module, own_tokens[slot])
@@ -70,7 +74,7 @@ def evaluate_round(
             own_gain, own_se = mean_and_error(own_base - sequence_losses(model.module, own_tokens[slot]))
         measurements[slot] = Measurement(slot, random_gain, random_se, own_gain, own_se)
         if on_progress is not None:
-            on_progress(len(measurements), len(updates))
+            on_progress(len(measurements), len(places))
     return RoundMeasurement(float(base.mean()), base, measurements)
 
 

@@ -6,16 +6,55 @@ is decoded (`blob-wrong-author`).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from emerit.codec.update import SparseUpdate
-from emerit.training.aggregate import clip_scales as clip_to_median
+from emerit.errors import RefusedError
+from emerit.protocol.merkle import payable
 
 
-def clip_scales(updates: Mapping[int, SparseUpdate]) -> dict[int, SparseUpdate]:
-    """Clip each chunk's scale to the lower median of that chunk over the round, so that size buys nothing.
+def check_not_empty(update: SparseUpdate) -> None:
+    """Refuse an update that says nothing: RefusedError `blob-empty` when every chunk has scale 0."""
+    if not update.scales.any():
+        raise RefusedError("blob-empty", "Every chunk of the contribution has scale 0: it changes nothing.")
 
-    Takes and returns updates by trainer slot. Raises RefusedError `aggregate-shape` if they differ in shape.
+
+def clip_scales(updates: Mapping[int, SparseUpdate], trust: Mapping[int, int]) -> dict[int, SparseUpdate]:
+    """Clip each chunk's scale to the round's weighted lower median of that chunk, so that size buys nothing.
+
+    Takes and returns updates by trainer slot. `trust` has the last round's consensus weight of a slot; weights up to
+    1, which are not paid, count as none. So newcomers in any number can neither raise the level nor, with tiny scales
+    of their own, pull everybody's to nothing. Only when none of the updates has a weight do all count the same.
+
+    Raises RefusedError `aggregate-shape` if they differ in shape. (Aggregation clips by itself, over a set that the
+    consensus has already chosen.)
     """
     slots = sorted(updates)
-    return dict(zip(slots, clip_to_median([updates[slot] for slot in slots]), strict=True))
+    if not slots:
+        return {}
+    shapes = {(update.size, update.chunk, update.k) for update in updates.values()}
+    if len(shapes) > 1:
+        raise RefusedError("aggregate-shape", f"Updates of different shapes cannot be compared: {sorted(shapes)}.")
+    weights = np.array([payable(trust.get(slot, 0)) for slot in slots], dtype=np.int64)
+    level = _lower_medians(
+        np.stack([updates[slot].scales for slot in slots]), weights if weights.any() else np.ones_like(weights)
+    )
+    return {
+        slot: dataclasses.replace(updates[slot], scales=np.minimum(updates[slot].scales, level)) for slot in slots
+    }
+
+
+def _lower_medians(codes: NDArray[np.uint16], weights: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """Return uint16[c]: of each column of uint16[n, c] the smallest code up to which lies half of the weight int64[n].
+
+    Minifloat codes grow with their values, so the codes themselves are compared. Weights are at most 2^43 and n at
+    most 256, so twice their sum fits.
+    """
+    order = np.argsort(codes, axis=0, kind="stable")
+    seen = np.cumsum(weights[order], axis=0)
+    places = np.argmax(2 * seen >= seen[-1], axis=0)
+    return np.take_along_axis(np.take_along_axis(codes, order, axis=0), places[None, :], axis=0)[0]

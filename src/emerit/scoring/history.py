@@ -87,6 +87,38 @@ class ScoreHistory:
         return cls(MappingProxyType({_slot(key): _standing(key, item) for key, item in data["trainers"].items()}))
 
 
+@dataclass(frozen=True)
+class HistoryRecord:
+    """The history that a validator keeps on disk: before and after the newest round that it scored.
+
+    A round that is scored again after a crash starts from the history before it, so that no round counts twice.
+    `round` is -1 before any round.
+    """
+
+    round: int = -1
+    before: ScoreHistory = field(default_factory=ScoreHistory)
+    after: ScoreHistory = field(default_factory=ScoreHistory)
+
+    def of_rounds_before(self, number: int) -> ScoreHistory:
+        """Return the history to score round `number` against; a round behind the newest gets the oldest known."""
+        return self.after if number > self.round else self.before
+
+    def with_round(self, number: int, after: ScoreHistory) -> HistoryRecord:
+        """Return the record once round `number` has been scored, with the history that it gave."""
+        return HistoryRecord(number, self.of_rounds_before(number), after)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; `from_dict` reads it back without loss."""
+        return {"round": self.round, "before": self.before.to_dict(), "after": self.after.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> HistoryRecord:
+        """Return the record that `to_dict` wrote; raises StateError `history-corrupt` for anything else."""
+        if not isinstance(data, dict) or set(data) != {"round", "before", "after"} or type(data["round"]) is not int:
+            raise _corrupt("it is not the record of a score history")
+        return cls(data["round"], ScoreHistory.from_dict(data["before"]), ScoreHistory.from_dict(data["after"]))
+
+
 def _slot(key: object) -> int:
     if not isinstance(key, str) or not (key.isascii() and key.isdecimal()) or str(int(key)) != key:
         raise _corrupt(f"{key!r} is not a slot")

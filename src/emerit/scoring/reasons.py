@@ -16,6 +16,7 @@ LOW_BALANCE: Final = "low-balance"
 NOT_FINITE: Final = "not-finite"
 UNAVAILABLE: Final = "unavailable"
 NOT_REVEALED: Final = "not-revealed"
+NO_ROOM: Final = "no-room"
 
 _OTHER_PLACE: Final = "It was made for another {}, so it was refused."
 
@@ -25,12 +26,13 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         DUPLICATE: "It is a copy or a part of another contribution of this round; only the original is paid.",
         NOT_SIGNIFICANT: "Its effect on the loss over the last rounds cannot be told from zero, so it is not paid.",
         LOW_GAP: "It helps its assigned data no more than other data, so it shows no work of its own; it is not paid.",
-        UNMEASURED: "It was admitted, but there was no time to measure it; what is not measured is not paid.",
+        UNMEASURED: "The validator had no time to measure it and abstained; that is not held against its author.",
         NEGATIVE_SCORE: "It raised the loss on unseen text, so it is neither paid nor applied.",
         LOW_BALANCE: "For several rounds it has served its assigned data worse than other data; it is excluded.",
         NOT_FINITE: "With it applied the loss is not a finite number, so it is neither paid nor applied.",
         UNAVAILABLE: "The validator could not fetch it in time and abstained; that is not held against its author.",
         NOT_REVEALED: "The trainer revealed no contribution in this round.",
+        NO_ROOM: "The run's text has no sequences left for this trainer's slot, so nothing can be worth pay there.",
         "content-hash-mismatch": "The bytes behind its CID are not those that the trainer committed to.",
         "undecodable": "Its bytes are not a contribution in the run's format, so it was refused.",
         "blob-too-large": "It is larger than the run allows, so it was refused unread.",
@@ -47,6 +49,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "blob-wrong-author": "It names another account as its author, so it was refused.",
         "blob-wrong-base": "It was made from another state than the settled one, so it was refused.",
         "blob-wrong-table": "It was made for a model with other tensors, so it was refused.",
+        "blob-empty": "Every one of its scales is zero, so it says nothing, and it was refused.",
         "blob-shape": "Its size, chunk or number of kept entries is not the run's, so it was refused.",
         "blob-scale": "One of its scales is not a number, so it was refused.",
         "blob-gaps": "One of its positions lies outside its chunk, so it was refused.",

@@ -173,7 +173,9 @@ class _Usual:
         median = weighted_median(levels, say)
         spread = weighted_median([abs(level - median) for level in levels], say)
         # Half of 1 / sqrt(m) is the largest standard error that a share of m entries can have.
-        sampling = 0.5 / math.sqrt(float(np.median(self.entries[list(self.witnesses)])))
+        # Witnesses whose scales were clipped to nothing have no entries at all.
+        entries = max(1.0, float(np.median(self.entries[list(self.witnesses)])))
+        sampling = 0.5 / math.sqrt(entries)
         limit = median + SPREADS * max(spread, SPREAD_FLOOR, sampling)
         return Threshold(median, spread, max(self.lowest, min(limit, (1 + median) / 2, HIGHEST_LIMIT)))
 

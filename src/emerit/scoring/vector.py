@@ -24,25 +24,30 @@ def weight_vector(
     trainer_slots: int,
     verdicts: Mapping[int, Verdict],
     base_loss: float,
-    health: float,
-    unavailable: Collection[int],
+    health: float | None,
+    abstained: Collection[int],
     spec: ScoringSpec,
 ) -> tuple[int, ...]:
     """Return the 2 + trainer_slots minifloat codes: base loss, health, then one weight for each trainer slot.
 
-    Losses are counted in `spec.loss_unit` nats. A slot in `unavailable` gets the code for "I abstain", a slot
-    without a verdict weight 0. Raises StateError `loss-out-of-range` for a loss that is negative or not finite.
+    Losses are counted in `spec.loss_unit` nats. A slot in `abstained` (not fetched, or not measured in time) gets the
+    code for "I abstain", as the health lane does when `health` is None: a validator that has just started does not
+    know the state before. A slot without a verdict gets weight 0. Raises StateError `loss-out-of-range` for a loss
+    that is negative or not finite.
     """
-    for loss in (base_loss, health):
+    for loss in (base_loss, 0.0 if health is None else health):
         if not (math.isfinite(loss) and loss >= 0):
             raise StateError(
                 "loss-out-of-range",
                 f"A weight vector cannot carry the loss {loss}.",
                 "Measure again; if it stays, the state or the model is damaged.",
             )
-    lanes = [minifloat.encode(round(loss / spec.loss_unit)) for loss in (base_loss, health)]
+    lanes = [
+        minifloat.ABSTAIN if loss is None else minifloat.encode(round(loss / spec.loss_unit))
+        for loss in (base_loss, health)
+    ]
     for slot in range(trainer_slots):
-        if slot in unavailable:
+        if slot in abstained:
             lanes.append(minifloat.ABSTAIN)
         else:
             lanes.append(minifloat.encode(verdicts[slot].weight_value) if slot in verdicts else 0)
@@ -54,7 +59,7 @@ def evidence(
     round_number: int,
     eval_seed: bytes,
     base_loss: float,
-    health: float,
+    health: float | None,
     measurements: Mapping[int, Measurement],
     verdicts: Mapping[int, Verdict],
     clusters: Clusters,

@@ -77,7 +77,8 @@ def score_round(
         consensus: consensus weights of the last settled round by slot, empty before the first.
         refused: code by slot, for contributions that broke a rule.
         unavailable: slots that could not be fetched; the weight vector abstains from them.
-        unmeasured: slots that were accepted and for which there was no time.
+        unmeasured: slots that were accepted and for which there was no time; the weight vector abstains from them
+            too, and nobody's history changes.
     """
     refused = dict(refused or {})
     refused |= {slot: reasons.NOT_FINITE for slot, item in measurements.items() if not item.finite}
@@ -86,7 +87,7 @@ def score_round(
     duplicates = clusters.duplicates({slot: item.gap for slot, item in valid.items()}, commit_order)
     reference = gap_reference(valid.values(), duplicates, consensus)
     verdicts = {slot: Verdict(slot, reasons.NOT_REVEALED) for slot in commit_order}
-    verdicts |= {slot: Verdict(slot, reasons.UNMEASURED, ADMISSIBLE) for slot in unmeasured}
+    verdicts |= {slot: Verdict(slot, reasons.UNMEASURED) for slot in unmeasured}
     for slot, item in valid.items():
         factor = reference.factor(item, spec.gap_floor)
         code, weight = _weigh(item, standings[slot], factor, slot in duplicates, spec)

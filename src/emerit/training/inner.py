@@ -148,11 +148,13 @@ class ErrorFeedback:
     """What could not be sent is kept for the next round: e <- beta * e + delta, minus what was sent.
 
     The first `accumulate` fixes the size P. What was sent is given dense, float32[P] with zeros elsewhere, or
-    as the update itself. Source: Seide et al. 2014 (1-bit SGD); the decay is SparseLoCo's (arXiv 2508.15706).
+    as the update itself. `sent_round`, saved in the same file, says of which round the sent part is, so that after a
+    crash it is given back once or not at all. Source: Seide et al. 2014 (1-bit SGD); the decay is SparseLoCo's (arXiv 2508.15706).
     """
 
     def __init__(self, beta: float) -> None:
         self.beta = beta
+        self.sent_round: int | None = None
         self._buffer: NDArray[np.float32] | None = None
 
     @property
@@ -169,22 +171,31 @@ class ErrorFeedback:
         buffer += delta
         return buffer.copy()
 
-    def subtract(self, sent: NDArray[np.float32] | SparseUpdate) -> None:
-        """Take off what was sent."""
+    def subtract(self, sent: NDArray[np.float32] | SparseUpdate, round_index: int | None = None) -> None:
+        """Take off what was sent in a round."""
+        self.sent_round = round_index
         amount = sent.dense() if isinstance(sent, SparseUpdate) else sent
         buffer = self._sized(amount)
         buffer -= amount
 
-    def give_back(self, sent: NDArray[np.float32] | SparseUpdate) -> None:
-        """Put back what was sent, after the update was refused or its round was void."""
+    def give_back(self, sent: NDArray[np.float32] | SparseUpdate, round_index: int | None = None) -> bool:
+        """Put back what was sent, after the update was refused or its round was void.
+
+        Does nothing, and returns False, unless the last thing subtracted is of that round.
+        """
+        if round_index != self.sent_round:
+            return False
+        self.sent_round = None
         amount = sent.dense() if isinstance(sent, SparseUpdate) else sent
         buffer = self._sized(amount)
         buffer += amount
+        return True
 
     def save(self, path: Path) -> None:
         """Write the buffer to `path`, replacing the old file atomically."""
         tensors = {} if self._buffer is None else {"buffer": self._buffer}
-        write_tensors(path, tensors, {"format": _FEEDBACK_FORMAT})
+        sent_round = "" if self.sent_round is None else str(self.sent_round)
+        write_tensors(path, tensors, {"format": _FEEDBACK_FORMAT, "sent_round": sent_round})
 
     def load(self, path: Path) -> bool:
         """Take over what `save` wrote; return False, and change nothing, if there is no such file.
@@ -197,10 +208,14 @@ class ErrorFeedback:
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != _FEEDBACK_FORMAT or not set(tensors) <= {"buffer"}:
             raise corrupt(path, "it is not a saved error feedback")
+        sent_round = metadata.get("sent_round", "")
+        if sent_round and not (sent_round.isascii() and sent_round.isdecimal()):
+            raise corrupt(path, "it does not say of which round the sent part is")
         buffer = tensors.get("buffer")
         if buffer is not None and (buffer.ndim != 1 or not _is_finite_float32(buffer)):
             raise corrupt(path, "it holds values that are not finite 32-bit floats")
         self._buffer = buffer
+        self.sent_round = int(sent_round) if sent_round else None
         return True
 
     def _sized(self, amount: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,8 +12,11 @@ from emerit.run.rounds import MAX_CONSECUTIVE_FAILURES, RoundBook
 from emerit.telemetry import Metrics, RoundJournal
 
 
+ROUND_NOW = 99
+
+
 def book_in(folder: Path) -> RoundBook:
-    loop = SimpleNamespace(stop=threading.Event())
+    loop = SimpleNamespace(stop=threading.Event(), status=lambda: SimpleNamespace(round=ROUND_NOW))
     return RoundBook(loop, RoundJournal(folder / "rounds.jsonl"), Metrics("trainer"), structlog.get_logger())  # type: ignore[arg-type]
 
 
@@ -69,3 +72,17 @@ def test_a_round_left_on_stop_can_be_played_after_a_restart(tmp_path: Path) -> N
     book.loop.stop.set()
     book.play(0, lambda: ("skipped", "stopped"))
     assert book_in(tmp_path).journal.outcome(0) is None
+
+
+def test_an_outage_is_waited_out_while_the_round_lasts(tmp_path: Path) -> None:
+    book, tries = book_in(tmp_path), []
+
+    def action() -> tuple[str, str]:
+        tries.append(1)
+        if len(tries) < 2:
+            raise UnavailableError("rpc-timeout", "The chain did not answer.")
+        return "submitted", ""
+
+    book.play(ROUND_NOW, action)
+    assert len(tries) == 2
+    assert book.journal.outcome(ROUND_NOW).outcome == "submitted"  # type: ignore[union-attr]
