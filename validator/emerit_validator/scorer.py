@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,17 +12,21 @@ import numpy as np
 import structlog
 
 from emerit.data import Dataset
+from emerit.errors import StateError
 from emerit.model.flat import FlatModel
 from emerit.protocol.assignment import assigned_sequences, evaluation_sequences, own_sample
+from emerit.protocol.seeds import derive
 from emerit.run.context import RunContext
 from emerit.run.pending import write_atomically
 from emerit.run.state import StateFollower
-from emerit.scoring.evaluate import evaluate_round, health
+from emerit.scoring.clusters import Clusters
+from emerit.scoring.evaluate import RoundMeasurement, evaluate_round, health
 from emerit.scoring.fast_checks import clip_scales
+from emerit.scoring.history import HistoryRecord
 from emerit.scoring.losses import sequence_losses
 from emerit.scoring.similarity import find_clusters
 from emerit.scoring.vector import evidence, evidence_bytes, weight_vector
-from emerit.scoring.weights import RoundScores, ScoreHistory, score_round
+from emerit.scoring.weights import RoundScores, score_round
 from emerit.training.state import to_float
 from emerit_validator.intake import Intake
 
@@ -56,13 +61,12 @@ class Scorer:
     dataset: Dataset
     folder: Path
     model: FlatModel = field(init=False)
-    history: ScoreHistory = field(init=False)
+    history: HistoryRecord = field(init=False)
 
     def __post_init__(self) -> None:
         """Build the model once and load the history."""
         self.model = FlatModel(self.context.manifest.model)
-        path = self.folder / "history.json"
-        self.history = ScoreHistory.from_dict(json.loads(path.read_bytes())) if path.exists() else ScoreHistory()
+        self.history = load_history(self.folder)
 
     def score(
         self,
@@ -71,18 +75,22 @@ class Scorer:
         intake: Intake,
         last_consensus: dict[int, int],
         *,
+        deadline: float,
         on_progress: Callable[[int, int], None],
-        should_stop: Callable[[], bool],
+        stopped: Callable[[], bool],
     ) -> Scored | None:
-        """Measure every accepted contribution and weigh it; None when told to stop.
+        """Measure the accepted contributions and weigh them; None when told to stop.
 
-        Costs one forward pass over the random sequences per contribution, two over its own sample, one for the
-        base and one for the health lane.
+        What is not measured when `deadline` (of `time.monotonic`) has come gets no weight: the vector abstains there.
+        The contributions of the largest last consensus weights are measured first. Costs one forward pass over the
+        random sequences per contribution, two over its own sample, one for the base and one for the health lane.
         """
         manifest = self.context.manifest
         random_ids, own_ids = self._ids(seeds, intake)
         random_tokens = self.dataset.sequences(random_ids)
-        updates = clip_scales(intake.accepted)
+        updates = clip_scales(intake.accepted, last_consensus)
+        clusters = find_clusters(updates, last_consensus, manifest.codec.chunk, manifest.codec.k)
+        before = self._losses_before(state, random_tokens)
         self.model.load(to_float(state.values))
         measured = evaluate_round(
             self.model,
@@ -92,30 +100,46 @@ class Scorer:
             manifest.scoring,
             manifest.outer,
             on_progress=on_progress,
-            should_stop=should_stop,
+            should_stop=lambda: stopped() or time.monotonic() >= deadline,
+            order=measuring_order(updates, last_consensus, seeds.eval_seed),
         )
-        if should_stop():
+        if stopped():
             return None
-        harm = self._health(state, measured.base_losses, random_tokens)
-        clusters = find_clusters(updates, last_consensus, manifest.codec.chunk, manifest.codec.k)
+        harm = None if before is None else health(measured.base_losses, before)
+        return self._weigh(seeds, intake, last_consensus, clusters, measured, harm)
+
+    def remember(self, number: int, scores: RoundScores) -> None:
+        """Make a round's scores part of the history, on disk first; a round that is scored again counts once."""
+        record = self.history.with_round(number, scores.history)
+        write_atomically(self.folder / "history.json", json.dumps(record.to_dict()).encode())
+        self.history = record
+
+    def _weigh(
+        self,
+        seeds: RoundSeeds,
+        intake: Intake,
+        last_consensus: dict[int, int],
+        clusters: Clusters,
+        measured: RoundMeasurement,
+        harm: float | None,
+    ) -> Scored:
+        spec = self.context.manifest.scoring
+        unmeasured = set(intake.accepted) - set(measured.measurements)
+        if unmeasured:
+            log.warning("no time to measure", round=seeds.round, slots=sorted(unmeasured))
         scores = score_round(
             measured.measurements,
             clusters,
             seeds.commit_order,
-            self.history,
+            self.history.of_rounds_before(seeds.round),
             last_consensus,
-            manifest.scoring,
+            spec,
             refused=intake.refused,
             unavailable=intake.unavailable,
+            unmeasured=unmeasured,
         )
-        vector = weight_vector(
-            seeds.trainer_slots,
-            scores.verdicts,
-            measured.base_loss,
-            harm,
-            intake.unavailable,
-            manifest.scoring,
-        )
+        abstained = intake.unavailable | unmeasured
+        vector = weight_vector(seeds.trainer_slots, scores.verdicts, measured.base_loss, harm, abstained, spec)
         record = evidence(
             round_number=seeds.round,
             eval_seed=seeds.eval_seed,
@@ -129,33 +153,50 @@ class Scorer:
         )
         return Scored(vector, evidence_bytes(record), scores)
 
-    def remember(self, scores: RoundScores) -> None:
-        """Make a round's scores part of the history, on disk first."""
-        write_atomically(self.folder / "history.json", json.dumps(scores.history.to_dict()).encode())
-        self.history = scores.history
-
     def _ids(self, seeds: RoundSeeds, intake: Intake) -> tuple[np.ndarray, dict[int, np.ndarray]]:
         manifest = self.context.manifest
         assigned_count, total = manifest.training.assigned_sequences, manifest.corpus.train_sequences
+        count = manifest.scoring.random_sequences
         random_ids = evaluation_sequences(
-            seeds.assign_seed,
-            seeds.eval_seed,
-            seeds.trainer_slots,
-            assigned_count,
-            total,
-            manifest.scoring.random_sequences,
+            seeds.assign_seed, seeds.eval_seed, seeds.trainer_slots, assigned_count, total, count
         )
         own = {}
         for slot in intake.accepted:
-            assigned = assigned_sequences(seeds.assign_seed, slot, assigned_count, total)
+            assigned = assigned_sequences(seeds.assign_seed, slot, assigned_count, total, count)
             own[slot] = own_sample(seeds.eval_seed, slot, assigned, manifest.scoring.own_sequences)
         return random_ids, own
 
-    def _health(self, state: StateFollower, now: np.ndarray, tokens: np.ndarray) -> float:
-        """Nats by which the last aggregate raised the loss on this round's fresh sequences, beyond its error."""
+    def _losses_before(self, state: StateFollower, tokens: np.ndarray) -> np.ndarray | None:
+        """Losses of the round's random sequences under the state before the last aggregate, None if not known."""
         if state.previous is None:
-            return 0.0
+            return None
         self.model.load(to_float(state.previous))
-        before = sequence_losses(self.model.module, tokens)
-        self.model.load(to_float(state.values))
-        return health(now, before)
+        return sequence_losses(self.model.module, tokens)
+
+
+def measuring_order(slots: Collection[int], last_consensus: dict[int, int], eval_seed: bytes) -> list[int]:
+    """Return in which order contributions are measured: by last consensus weight, the largest first.
+
+    Equals, newcomers above all, come in an order that the evaluation seed draws: alike at all validators, so that
+    what they have time for is the same, and another one in every round.
+    """
+    return sorted(slots, key=lambda slot: (-last_consensus.get(slot, 0), derive(eval_seed, "emerit/order/v1", slot)))
+
+
+def load_history(folder: Path) -> HistoryRecord:
+    """Read the score history in a validator's folder, an empty one if there is none.
+
+    Raises:
+        StateError: `history-corrupt` when the file is damaged.
+    """
+    path = folder / "history.json"
+    if not path.exists():
+        return HistoryRecord()
+    try:
+        return HistoryRecord.from_dict(json.loads(path.read_bytes()))
+    except ValueError as error:
+        raise StateError(
+            "history-corrupt",
+            "The score history cannot be read: it is not JSON.",
+            "Delete the validator's history.json; scores start anew with the next round.",
+        ) from error

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import secrets
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from emerit.chain.records import SettledRound
 from emerit.chain.transactions import Sender
 from emerit.codec.aggregate import encode_aggregate
-from emerit.errors import ChainError, UnavailableError
+from emerit.errors import UnavailableError
 from emerit.model.table import parameter_count, table_hash
-from emerit.protocol.commitments import pack_vector, weights_commitment
+from emerit.protocol.commitments import header_hash
 from emerit.protocol.consensus import aggregated_slots
 from emerit.protocol.settlement import Settlement, settle
 from emerit.protocol.types import Phase, RegistryEntry, Role, Status
@@ -24,32 +23,34 @@ from emerit.run.context import RunContext
 from emerit.run.ledger import Ledger
 from emerit.run.membership import check_in, ensure_member
 from emerit.run.node import NodeLoop
-from emerit.run.pending import Pending, clear_pending, load_pending, save_pending
 from emerit.run.rounds import RoundBook
 from emerit.run.state import StateFollower
 from emerit.telemetry import Metrics, RoundJournal
 from emerit.training.aggregate import aggregate, apply_aggregate
 from emerit.training.state import state_root
-from emerit_validator.intake import Intake
-from emerit_validator.scorer import RoundSeeds, Scorer
+from emerit_validator.ballot import Ballot
+from emerit_validator.chores import Turns, attempt
+from emerit_validator.intake import Intake, intake_seconds
+from emerit_validator.scorer import Scorer
 
 log = structlog.get_logger("emerit.validator")
 
-FETCH_WORKERS = 4
-# Races that another node may win between our look at the chain and our transaction; the outcome is the same.
-LOST_RACES = frozenset(
-    {
-        "wrong-phase",
-        "wrong-round",
-        "too-early",
-        "too-few-members",
-        "already-started",
-        "already-attested",
-        "already-committed",
-        "already-revealed",
-        "run-has-finished",
-    }
-)
+
+@dataclass(frozen=True)
+class OwnAggregate:
+    """An aggregate that this node computed, and the header that it attested with it."""
+
+    header_hash: bytes
+    base_state_root: bytes
+    blob: bytes
+
+    def is_next(self, follower: StateFollower, settled: Sequence[SettledRound]) -> bool:
+        """Whether its header is the one that settled next after what `follower` has applied."""
+        return (
+            follower.settled < len(settled)
+            and settled[follower.settled].header_hash == self.header_hash
+            and follower.root == self.base_state_root
+        )
 
 
 @dataclass
@@ -75,8 +76,10 @@ class ValidatorNode:
         self.ledger = Ledger(client, self.context.manifest, self.context.params.validator_share_bps)
         self.follower = StateFollower.open(self.context, self.folder)
         dataset = self.context.dataset(self.folder.parent / "corpus")
-        self.scorer = Scorer(self.context, dataset, self.folder)
-        self.workers = ThreadPoolExecutor(FETCH_WORKERS, thread_name_prefix="fetch")
+        scorer = Scorer(self.context, dataset, self.folder)
+        self.ballot = Ballot(self.context, self.sender, self.folder, self.loop, self.metrics, self.entry, scorer)
+        self.turns = Turns(self.entry.slot)
+        self.own: OwnAggregate | None = None
         log.info("joined", index=self.entry.index, slot=self.entry.slot, active_from=self.entry.active_from)
         check_in(client, self.sender, self.entry, self.loop.status())
         try:
@@ -86,16 +89,22 @@ class ValidatorNode:
                     break
                 self.play(status)
             if not self.loop.stop.is_set():
-                self.follower.advance(client.settled())  # the run's final state
+                self.follow()  # the run's final state
         finally:
-            self.workers.shutdown(wait=False, cancel_futures=True)
             self.follower.save()
 
     def started(self, status: Status) -> bool:
         """Whether the run goes; starts it once enough have joined, which anybody may do."""
-        if status.phase is Phase.NOT_STARTED and status.timestamp % (self.patience() + 1) == 0:
-            self.attempt(lambda: self.context.client.start(self.sender))
-        return status.phase is not Phase.NOT_STARTED
+        if status.phase is not Phase.NOT_STARTED:
+            return True
+        client, params = self.context.client, self.context.params
+        try:
+            trainers, validators = client.stakes.read("activeCounts", client.address)
+        except UnavailableError:
+            return False
+        enough = trainers >= params.min_trainers and validators >= params.min_validators
+        self.turns.act("start", enough, lambda: client.start(self.sender))
+        return False
 
     def play(self, status: Status) -> None:
         """Play one round and record its one outcome, then wait for the next."""
@@ -104,127 +113,73 @@ class ValidatorNode:
         self.wait_for_next(number)
 
     def round(self, number: int) -> tuple[str, str]:
-        """One round; returns (outcome, reason)."""
-        client = self.context.client
-        self.follower.advance(client.settled(), should_stop=self.loop.stop.is_set)
-        self.ledger.update()
+        """One round; returns (outcome, reason). Played again, it takes up where it left off."""
+        self.follow()
         if number < self.entry.active_from:
             return "skipped", "not-active-yet"
         status = self.loop.status()
-        if status.round == number:
-            check_in(client, self.sender, self.entry, status)
+        if status.round != number or status.phase is Phase.FINISHED:
+            return "skipped", "round-over"
+        if status.last_header_hash != self.ledger.last_hash:
+            raise UnavailableError("chain-behind", "The chain's events and its state disagree for the moment.", "")
+        check_in(self.context.client, self.sender, self.entry, status)
+        pending = self.ballot.resume(status)
+        if pending is not None:
+            self.ballot.reveal(pending)
         intake = self.take_in(number)
         if intake is None:
             return "skipped", "stopped" if self.loop.stop.is_set() else "round-over"
-        pending = self.commit_weights(number, intake)
-        if pending is not None:
-            self.reveal_weights(pending)
+        if pending is None:
+            pending = self.ballot.vote(number, intake, self.follower, self.last_consensus())
+            if pending is not None:
+                self.ballot.reveal(pending)
         return self.settle_round(number, intake, pending is not None)
 
+    def follow(self) -> None:
+        """Bring state and ledger to the last settled round; what this node computed itself it need not fetch."""
+        settled = self.context.client.settled()
+        if self.own is not None and self.own.is_next(self.follower, settled):
+            self.follower.adopt(settled[self.follower.settled], self.own.blob)
+            self.own = None
+        self.follower.advance(settled, should_stop=self.loop.stop.is_set)
+        self.ledger.update()
+
     def take_in(self, number: int) -> Intake | None:
-        """Fetch contributions while they are revealed, until the evaluation seed is drawn."""
+        """Fetch contributions while they are revealed, and for a while after the evaluation seed is drawn."""
         client = self.context.client
-        intake = Intake(self.context, number, self.follower.root, self.workers)
+        intake = Intake(self.context, self.loop, number, self.follower.root, self.last_consensus())
 
         def drawn(status: Status) -> bool:
             if status.round != number or status.phase is Phase.FINISHED:
                 return True
             if status.phase is not Phase.TRAIN:
                 intake.take(client.reveals(number))
-            if status.phase is Phase.DRAW and status.timestamp >= status.phase_ends_at + self.patience():
-                self.attempt(lambda: self.context.client.draw(self.sender, number))
+            self.draw(status)
             return status.phase not in (Phase.TRAIN, Phase.REVEAL, Phase.DRAW)
 
-        status = self.loop.wait_until(drawn, "the trainers' contributions")
-        if status is None or status.round != number or status.phase is Phase.FINISHED:
-            return None
-        intake.take(client.reveals(number))
-        intake.collect(wait_seconds=30.0)
-        return intake
+        try:
+            status = self.loop.wait_until(drawn, "the trainers' contributions")
+            if status is None or status.round != number or status.phase is Phase.FINISHED:
+                return None
+            intake.take(client.reveals(number))
+            since_draw = status.timestamp - client.round_info(number).drawn_at
+            elapsed = since_draw if status.phase is Phase.SCORE else 0  # later it holds up nobody's scores
+            intake.collect(intake_seconds(self.context.params.score_seconds, elapsed))
+        finally:
+            intake.close()
+        return None if self.loop.stop.is_set() else intake
 
-    def patience(self) -> int:
-        """Seconds that a validator leaves to those before it to send a transaction that anyone may send."""
-        return self.entry.slot * 2
-
-    def commit_weights(self, number: int, intake: Intake) -> Pending | None:
-        """Score and commit, or take up the commitment made before a restart; None if it is too late."""
-        client, status = self.context.client, self.loop.status()
-        kept = load_pending(self.folder)
-        if kept is not None and kept.round == number and status.weight_commit_mask >> self.entry.slot & 1:
-            return kept
-        clear_pending(self.folder)
-        if status.round != number or status.phase is not Phase.SCORE:
-            return None
-        info = client.round_info(number)
-        order = {item.slot: place for place, item in enumerate(client.commits(number))}
-        seeds = RoundSeeds(number, status.assign_seed, status.eval_seed, info.trainer_slots, order)
-
-        def progress(done: int, total: int) -> None:
-            self.metrics.progress()
-            self.loop.heartbeat(f"its own scoring ({done} of {total})")
-
-        scored = self.scorer.score(
-            seeds,
-            self.follower,
-            intake,
-            self.last_consensus(),
-            on_progress=progress,
-            should_stop=self.loop.stop.is_set,
+    def draw(self, status: Status) -> None:
+        """Draw the evaluation seed when it is time and this node's turn."""
+        can_be_drawn = status.phase is Phase.DRAW and status.timestamp >= status.phase_ends_at
+        self.turns.act(
+            ("draw", status.round), can_be_drawn, lambda: self.context.client.draw(self.sender, status.round)
         )
-        if scored is None:
-            return None
-        for verdict in scored.scores.verdicts.values():
-            self.metrics.evaluations_total.labels(verdict=verdict.code).inc()
-        pending = Pending(
-            kind="weights",
-            round=number,
-            cid=self.context.store.add(scored.evidence),
-            content_hash=hashlib.sha256(scored.evidence).digest(),
-            salt=secrets.token_bytes(32),
-            payload=scored.evidence,
-            vector=pack_vector(scored.vector),
-        )
-        save_pending(self.folder, pending)
-        self.scorer.remember(scored.scores)
-        commitment = weights_commitment(
-            chain_id=self.context.chain_id,
-            run=client.address,
-            round_number=number,
-            account=self.entry.account,
-            vector=pending.vector,
-            evidence_hash=pending.content_hash,
-            evidence_cid=pending.cid,
-            salt=pending.salt,
-        )
-        if not self.attempt(lambda: self.context.client.commit_weights(self.sender, number, commitment)):
-            return None
-        log.info(
-            "weights committed",
-            round=number,
-            verdicts={slot: verdict.code for slot, verdict in scored.scores.verdicts.items()},
-        )
-        return pending
 
     def last_consensus(self) -> dict[int, int]:
         """Consensus weight by trainer slot in the last settled round; empty before the first."""
         last = self.ledger.last
         return dict(enumerate(last.settlement.weights)) if last is not None else {}
-
-    def reveal_weights(self, pending: Pending) -> None:
-        """Open the commitment once everybody who can has committed."""
-        number = pending.round
-        status = self.loop.wait_until(
-            lambda s: s.round != number or s.phase is not Phase.SCORE, "the other validators' commitments"
-        )
-        if status is None or status.round != number or status.phase is not Phase.WEIGHT_REVEAL:
-            return
-        if status.weight_reveal_mask >> self.entry.slot & 1:
-            return
-        self.attempt(
-            lambda: self.context.client.reveal_weights(
-                self.sender, number, pending.vector, pending.content_hash, pending.cid, pending.salt
-            )
-        )
 
     def settle_round(self, number: int, intake: Intake, revealed: bool) -> tuple[str, str]:
         """Compute the settlement from the revealed vectors, publish the aggregate, attest."""
@@ -249,7 +204,8 @@ class ValidatorNode:
         )
         if ready is None or ready.round != number:
             return ("submitted" if revealed else "skipped"), "" if revealed else "settled-without-us"
-        self.attempt(lambda: self.context.client.attest(self.sender, header, cid))
+        self.own = OwnAggregate(header_hash(header), self.follower.root, blob)
+        attempt(lambda: self.context.client.attest(self.sender, header, cid))
         return ("submitted", "") if revealed else ("skipped", "scored-too-late")
 
     def transition(self, settlement: Settlement, intake: Intake, number: int) -> tuple[bytes, bytes]:
@@ -262,9 +218,9 @@ class ValidatorNode:
         slots = aggregated_slots(settlement, manifest.outer.max_aggregated)
         missing = [slot for slot in slots if slot not in intake.accepted]
         if missing:
-            retry = Intake(self.context, number, self.follower.root, self.workers)
+            retry = Intake(self.context, self.loop, number, self.follower.root, self.last_consensus())
             retry.take([r for r in self.context.client.reveals(number) if r.slot in missing])
-            retry.collect(wait_seconds=30.0)
+            retry.collect(intake_seconds(self.context.params.settle_seconds))
             intake.accepted.update(retry.accepted)
             if any(slot not in intake.accepted for slot in missing):
                 raise UnavailableError(
@@ -283,25 +239,9 @@ class ValidatorNode:
         def over(status: Status) -> bool:
             if status.round != number or status.phase is Phase.FINISHED:
                 return True
-            if status.phase is Phase.DRAW and status.timestamp >= status.phase_ends_at + self.patience():
-                self.attempt(lambda: self.context.client.draw(self.sender, number))
-            if status.phase is Phase.EXPIRED and status.timestamp >= status.phase_ends_at + self.patience():
-                self.attempt(lambda: self.context.client.void_round(self.sender, number))
+            self.draw(status)
+            expired = status.phase is Phase.EXPIRED
+            self.turns.act(("void", number), expired, lambda: self.context.client.void_round(self.sender, number))
             return False
 
         self.loop.wait_until(over, "the settlement of this round")
-
-    def attempt(self, transaction: Callable[[], object]) -> bool:
-        """Send a transaction that others may make unnecessary at any moment; False when one of them did.
-
-        Raises:
-            ChainError: the chain refused it for another reason.
-        """
-        try:
-            transaction()
-            return True
-        except ChainError as error:
-            if error.code not in LOST_RACES:
-                raise
-            log.debug("not needed any more", **error.as_dict())
-            return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emerit.errors import UsageError
@@ -47,6 +48,13 @@ def entry_in(client: RunClient, address: str) -> RegistryEntry:
             "Check the address; name another run with --run (emerit run list).",
         )
     return entry
+
+
+def model_folder(where: Place, client: RunClient) -> Path:
+    """Where this machine keeps a run's state for the `emerit model` commands; one folder for each run and chain."""
+    from emerit.run.options import node_folder_name
+
+    return where.settings.data_dir / "model" / node_folder_name(client.chain, "state", client.address)
 
 
 def settled_until(client: RunClient, round_number: int | None) -> list[SettledRound]:

@@ -68,7 +68,8 @@ def run(arguments: list[str]) -> int:
     except EmeritError as error:
         return _failed(error, as_json)
     except TyperException as error:
-        cause = getattr(error, "format_message", lambda: str(error))()
+        explain = getattr(error, "format_message", None)
+        cause = explain() if explain is not None else str(error)
         return _failed(UsageError("usage", cause, "See the command's --help."), as_json)
     except OSError as error:
         what = error.filename or "A file or socket"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emerit.cli.following import context_of, settled_until
+from emerit.cli.following import context_of, model_folder, settled_until
 from emerit.cli.options import DeploymentOption, IpfsOption, JsonOption, RpcOption, RunArgument
 from emerit.cli.output import print_json, progress, say
 from emerit.cli.place import place
@@ -90,7 +90,7 @@ def evaluate(
     context = context_of(where, client)
     from emerit.devnet.validation import HeldOut
 
-    held_out = HeldOut(context, where.data_folder("model") / client.address.lower())
+    held_out = HeldOut(context, model_folder(where, client))
     held_out.follower.advance(settled, on_step=progress("applying settled rounds:"))
     loss = held_out.loss()
     if as_json:

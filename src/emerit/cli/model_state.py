@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emerit.cli.following import context_of, settled_until
+from emerit.cli.following import context_of, model_folder, settled_until
 from emerit.cli.output import progress
 from emerit.cli.place import Place
 from emerit.model.flat import FlatModel
@@ -24,7 +24,7 @@ def state_of(where: Place, round_number: int | None) -> tuple[RunContext, StateF
     """
     context = context_of(where, where.run_client(where.chain()))
     settled = settled_until(context.client, round_number)
-    follower = StateFollower.open(context, where.data_folder("model") / context.client.address.lower())
+    follower = StateFollower.open(context, model_folder(where, context.client))
     follower.advance(settled, on_step=progress("applying settled rounds:"))
     return context, follower
 

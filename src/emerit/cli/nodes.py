@@ -80,7 +80,7 @@ def _starter(role: str, text: str) -> Callable[..., None]:
             wallet=wallet,
             wallet_dir=wallet_dir,
             password_file=password_file,
-            data_dir=data_dir or where.data_folder("nodes"),
+            data_dir=data_dir or where.settings.data_dir / "nodes",
             stake_wei=stake_wei,
             poll_seconds=settings.poll_seconds,
         )
@@ -117,7 +117,7 @@ def status(data_dir: DataOption = None, as_json: JsonOption = False) -> None:
 
     Exit 3 if there is none, if one has not shown itself for a minute, or if one stopped in the middle of a run.
     """
-    folder = data_dir or place().data_folder("nodes")
+    folder = data_dir or place().settings.data_dir / "nodes"
     rows = [_row(path) for path in sorted(folder.glob("*/heartbeat.json"))]
     if as_json:
         print_json(rows)
@@ -141,8 +141,9 @@ def _row(path: Path) -> dict[str, Any]:
 
 
 def _line(row: dict[str, Any]) -> str:
+    account, _, rest = row["node"].partition("-")
     phase = row.get("phase", "unknown").lower().replace("_", " ")
-    text = f"{row['node']}: {row['state']}, round {row.get('round', 'unknown')}"
+    text = f"{account} on run 0x{rest[:8]}…: {row['state']}, round {row.get('round', 'unknown')}"
     if row["state"] != "finished":
         text += f", {phase}, waiting for {row['waiting_for']}"
     return f"{text} ({row['seconds_ago']} s ago)"

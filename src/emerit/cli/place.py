@@ -86,10 +86,6 @@ class Place:
             )
         return RunClient(chain, runs[-1].run, from_block=runs[-1].block)
 
-    def data_folder(self, part: str) -> Path:
-        """Folder for `part` (nodes, model) in the data folder."""
-        return self.settings.data_dir / part
-
 
 def place(
     rpc_url: str | None = None,

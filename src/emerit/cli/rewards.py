@@ -21,16 +21,19 @@ from emerit.cli.options import (
 )
 from emerit.cli.output import print_json, say, tokens
 from emerit.cli.place import address_of, place, sender_for
-from emerit.errors import ChainError, EmeritError, UnavailableError
+from emerit.errors import EmeritError, UnavailableError
 
 if TYPE_CHECKING:
+    from emerit.protocol.types import RegistryEntry
     from emerit.run.context import RunContext
     from emerit.run.ledger import SettledEntry
 
 app = typer.Typer(no_args_is_help=True)
 
 MAX_EVIDENCE_BYTES: Final = 1 << 20
-GIVE_UP_AFTER: Final = 2  # evidence that did not come: each costs a deadline
+EVIDENCE_SECONDS: Final = 10.0
+GIVE_UP_AFTER: Final = 2
+SHOWN_ROUNDS: Final = 20
 EVIDENCE_MISSING: Final = "evidence-missing"
 SENTENCES: Final = {
     EVIDENCE_MISSING: "No validator's evidence can be fetched now.",
@@ -45,7 +48,7 @@ SENTENCES: Final = {
 
 
 class Evidence:
-    """Reason codes from the validators' evidence; stops asking IPFS when nobody delivers."""
+    """Reason codes from the validators' evidence; stops asking when nobody delivers them."""
 
     def __init__(self, context: RunContext) -> None:
         self.context, self.missed = context, 0
@@ -59,7 +62,9 @@ class Evidence:
             if self.missed >= GIVE_UP_AFTER:
                 break
             try:
-                data = self.context.fetch(reveal.evidence_cid, reveal.evidence_hash, MAX_EVIDENCE_BYTES)
+                data = self.context.fetch(
+                    reveal.evidence_cid, reveal.evidence_hash, MAX_EVIDENCE_BYTES, EVIDENCE_SECONDS
+                )
                 codes.append(str(json.loads(data)["trainers"][str(slot)]["reason"]))
             except UnavailableError:
                 self.missed += 1
@@ -76,6 +81,9 @@ def list_rewards(
     ipfs_api: IpfsOption = None,
     deployment: DeploymentOption = None,
     wallet_dir: WalletDirOption = None,
+    last: Annotated[
+        int | None, typer.Option(min=1, help=f"Only so many of the last rounds; default: {SHOWN_ROUNDS}, in JSON all")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what an account earned in each round, and why."""
@@ -85,33 +93,46 @@ def list_rewards(
     entry = entry_in(client, target)
     context = context_of(where, client)
     ledger = ledger_of(where, client, context)
+    # Who joined after a round had opened has no leaf in it.
+    items = [item for item in ledger.entries if entry.index < len(item.settlement.leaves)]
+    shown = items if as_json and last is None else items[-(last or SHOWN_ROUNDS) :]
+    rows = _rows(context, entry, items, shown)
+    earned_wei = ledger.leaves[entry.index].cumulative_amount_wei if items else 0
+    claimed_wei = client.claimed(entry.account)
+    if as_json:
+        record = {"address": entry.account, "earned_wei": str(earned_wei), "claimed_wei": str(claimed_wei)}
+        print_json(record | {"rounds": rows})
+        return
+    if len(shown) < len(items):
+        say(f"({len(items) - len(shown)} earlier rounds: --last {len(items)})")
+    for row in rows:
+        say(f"round {row['round']}: {tokens(int(row['earned_wei']))}  {row['reason']}: {row['why']}")
+    say(f"earned {tokens(earned_wei)}, claimed {tokens(claimed_wei)}")
+
+
+def _rows(
+    context: RunContext, entry: RegistryEntry, items: list[SettledEntry], shown: list[SettledEntry]
+) -> list[dict[str, Any]]:
+    """What an account earned in each of the rounds `shown`, which are the last of `items`, and why."""
     evidence = Evidence(context)
-    rows: list[dict[str, Any]] = []
-    before_wei = 0
-    for item in ledger.entries:
-        if entry.index >= len(item.settlement.leaves):
-            continue  # it joined after this round had opened
+    trainer = entry.role.name == "TRAINER"
+    before = len(items) - len(shown)
+    earned_wei = items[before - 1].settlement.leaves[entry.index].cumulative_amount_wei if before else 0
+    rows = []
+    for item in shown:
         leaf = item.settlement.leaves[entry.index]
-        trainer = entry.role.name == "TRAINER"
         reason = evidence.reason(item, entry.slot) if trainer else str(item.settlement.validator_outcomes[entry.slot])
         rows.append(
             {
                 "round": item.onchain.header.round,
-                "earned_wei": str(leaf.cumulative_amount_wei - before_wei),
+                "earned_wei": str(leaf.cumulative_amount_wei - earned_wei),
                 "weight": leaf.weight,
                 "reason": reason,
                 "why": _sentence(reason, trainer=trainer),
             }
         )
-        before_wei = leaf.cumulative_amount_wei
-    claimed_wei = client.claimed(entry.account)
-    record = {"address": entry.account, "earned_wei": str(before_wei), "claimed_wei": str(claimed_wei)}
-    if as_json:
-        print_json(record | {"rounds": rows})
-        return
-    for row in rows:
-        say(f"round {row['round']}: {tokens(int(row['earned_wei']))}  {row['reason']}: {row['why']}")
-    say(f"earned {tokens(before_wei)}, claimed {tokens(claimed_wei)}")
+        earned_wei = leaf.cumulative_amount_wei
+    return rows
 
 
 def _sentence(reason: str, *, trainer: bool) -> str:
@@ -144,13 +165,9 @@ def claim(
     from emerit.run.claims import claim as send_claim
     from emerit.run.claims import claimable
 
-    item = claimable(client, ledger_of(where, client), target or sender.address)
-    try:
-        paid_wei = send_claim(client, sender, item)
-    except ChainError as error:
-        if error.code != "not-newer":
-            raise
-        paid_wei = item.due_wei  # the pay came first; only the reputation was there already
+    account = entry_in(client, target or sender.address).account
+    item = claimable(client, ledger_of(where, client), account)
+    paid_wei = send_claim(client, sender, item)
     if as_json:
         print_json({"address": item.leaf.account, "paid_wei": str(paid_wei), "round": item.header.round})
         return

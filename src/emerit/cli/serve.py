@@ -23,15 +23,17 @@ def serve(
     rpc_url: RpcOption = None,
     ipfs_api: IpfsOption = None,
     deployment: DeploymentOption = None,
-    host: Annotated[
-        str | None, typer.Option(help="Address to listen on [EMERIT_API_HOST]; default: 127.0.0.1")
-    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on [EMERIT_API_HOST]; default: 127.0.0.1")] = None,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port to listen on [EMERIT_API_PORT]; default: 8700")
     ] = None,
-    database: Annotated[str, typer.Option(help="SQLAlchemy URL [DATABASE_URL]", envvar="DATABASE_URL")] = (
-        "sqlite:///.emerit/index.sqlite"
-    ),
+    database: Annotated[
+        str | None,
+        typer.Option(
+            help="SQLAlchemy URL of the index [DATABASE_URL]; default: a SQLite file for each run in .emerit",
+            envvar="DATABASE_URL",
+        ),
+    ] = None,
 ) -> None:
     """Serve who earned what and why, until Ctrl-C."""
     more = {"api_host": host, "api_port": port}
@@ -39,6 +41,7 @@ def serve(
     settings = where.settings
     client = where.run_client(where.chain())
     from emerit.api.server import ApiOptions, serve_api
+    from emerit.run.options import node_folder_name
     from emerit.telemetry import setup_logging
 
     setup_logging(role="api", level=settings.log_level, log_format=settings.log_format)
@@ -49,6 +52,6 @@ def serve(
             run=client.address,
             host=settings.api_host,
             port=settings.api_port,
-            database=database,
+            database=database or f"sqlite:///.emerit/{node_folder_name(client.chain, 'index', client.address)}.sqlite",
         )
     )

@@ -20,9 +20,9 @@ from emerit.protocol.merkle import payable
 from emerit.run.claims import claim, claimable
 from emerit.run.ledger import Ledger
 from emerit.run.pending import write_atomically
+from emerit.scoring.evidence import MAX_EVIDENCE_BYTES, read_evidence
 
 EXIT_DEADLINE_SECONDS = 30.0
-MAX_EVIDENCE_BYTES = 1 << 20
 
 
 def report(stage: Stage, began: float) -> Summary:
@@ -144,7 +144,7 @@ def _evidence(stage: Stage, ledger: Ledger) -> list[list[dict[str, Any]]]:
     """Per settled round, each validator's evidence as published on IPFS, its hash checked."""
     return [
         [
-            json.loads(stage.context.fetch(item.evidence_cid, item.evidence_hash, MAX_EVIDENCE_BYTES))
+            read_evidence(stage.context.fetch(item.evidence_cid, item.evidence_hash, MAX_EVIDENCE_BYTES))
             for item in entry.weights
         ]
         for entry in ledger.entries

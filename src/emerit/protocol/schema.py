@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Final, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from emerit.errors import RefusedError
+from emerit.protocol.strangers_json import read_json
 
 T = TypeVar("T")
 
@@ -54,8 +55,8 @@ def read_canonical(cls: type[T], data: bytes, code: str) -> T:
         RefusedError: `code`, when it is not JSON, does not fit the schema, or is not the canonical encoding.
     """
     try:
-        document = json.loads(data.decode("ascii"), object_pairs_hook=_no_repeats, parse_constant=_no_constant)
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        document = read_json(data, _no_repeats)
+    except ValueError as error:
         refuse(code, "", f"is not JSON in ASCII: {error}.")
     record = _read(cls, document, "", code)
     if canonical_bytes(record) != data:
@@ -159,7 +160,3 @@ def _no_repeats(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"the key {key[:80]!r} stands twice")
         result[key] = value
     return result
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")

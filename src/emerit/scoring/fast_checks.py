@@ -43,9 +43,7 @@ def clip_scales(updates: Mapping[int, SparseUpdate], trust: Mapping[int, int]) -
     level = _lower_medians(
         np.stack([updates[slot].scales for slot in slots]), weights if weights.any() else np.ones_like(weights)
     )
-    return {
-        slot: dataclasses.replace(updates[slot], scales=np.minimum(updates[slot].scales, level)) for slot in slots
-    }
+    return {slot: dataclasses.replace(updates[slot], scales=np.minimum(updates[slot].scales, level)) for slot in slots}
 
 
 def _lower_medians(codes: NDArray[np.uint16], weights: NDArray[np.int64]) -> NDArray[np.uint16]:

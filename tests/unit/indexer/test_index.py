@@ -58,10 +58,12 @@ def reads_of_a_step(opened: Open, chain: ModelChain, name: str) -> int:
     return chain.reads - before
 
 
-@pytest.mark.parametrize("knows_orphans", [False, True])
+@pytest.mark.parametrize(("knows_orphans", "content"), [(False, "r"), (True, "r"), (True, "")])
 @pytest.mark.parametrize("gap", [1, 4, 21])
 @pytest.mark.parametrize("depth", [1, 2, 3, 5, 9, 14, 29])
-def test_the_chain_changes_before_any_read(opened: Open, knows_orphans: bool, gap: int, depth: int) -> None:
+def test_the_chain_changes_before_any_read(
+    opened: Open, knows_orphans: bool, content: str, gap: int, depth: int
+) -> None:
     """The chain is `gap` blocks ahead of the index and is rewritten once, before read 0, 1, 2, ... of the step."""
     chain = ModelChain(knows_orphans)
     chain.extend(["rc", "", "o"] * 10)
@@ -69,7 +71,7 @@ def test_the_chain_changes_before_any_read(opened: Open, knows_orphans: bool, ga
     for when in itertools.count():
         index.step()
         chain.extend((["c", "r", "ro"] * 7)[:gap])
-        rewrites = _rewrite_before(chain, when, depth)
+        rewrites = _rewrite_before(chain, when, depth, content)
         index.step()
         check(index, chain)
         chain.before_read = lambda _reads: None
@@ -81,17 +83,36 @@ def test_the_chain_changes_before_any_read(opened: Open, knows_orphans: bool, ga
     assert when >= 2
 
 
-def _rewrite_before(chain: ModelChain, when: int, depth: int) -> list[int]:
+def _rewrite_before(chain: ModelChain, when: int, depth: int, content: str) -> list[int]:
     """Let the chain be rewritten before its read number `when` from now on; the list tells whether it was."""
     last, done = chain.reads + when, []
 
     def rewrite(asked: int) -> None:
         if asked == last:
             done.append(asked)
-            chain.reorganise(depth, ["r"] * (depth + 1))
+            chain.reorganise(depth, [content] * (depth + 1))
 
     chain.before_read = rewrite
     return done
+
+
+def test_two_nodes_behind_one_address(opened: Open) -> None:
+    """The head comes from a node on another branch than the node that answers the rest."""
+    chain = ModelChain(knows_orphans=True)
+    chain.extend(["r", "c", "r"])
+    index = opened(chain)
+    index.step()
+    branch = list(chain.blocks)
+    chain.reorganise(1, ["c", "c"])
+    other, began = list(chain.blocks), chain.reads
+
+    def answer(asked: int) -> None:
+        chain.blocks = list(other if asked == began else branch)
+
+    chain.before_read = answer
+    index.step()
+    check(index, chain)
+    assert index.head() == 3
 
 
 def test_an_endlessly_changing_chain_is_given_up(opened: Open) -> None:

@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emerit.errors import UsageError
-from emerit.protocol.assignment import assigned_sequences, evaluation_sequences, own_sample
+from emerit.protocol.assignment import (
+    assigned_sequences,
+    evaluation_sequences,
+    own_sample,
+    trainer_capacity,
+)
 from tests.unit.protocol.builders import hashes
 
 
@@ -48,12 +53,41 @@ def test_two_evaluation_seeds_give_different_sequences() -> None:
     assert len(np.intersect1d(first, second)) < 16
 
 
+@given(hashes, hashes, st.integers(0, 300), st.integers(1, 10), st.integers(0, 40), st.integers(0, 500))
+def test_however_many_join_a_round_can_be_evaluated_on_what_nobody_was_given(
+    assign: bytes, evaluate: bytes, slots: int, per_trainer: int, count: int, spare: int
+) -> None:
+    size = max(1, count + spare)
+    capacity = trainer_capacity(per_trainer, size, count)
+    evaluation = evaluation_sequences(assign, evaluate, slots, per_trainer, size, count).tolist()
+    given_out = {
+        sequence
+        for slot in range(min(slots, capacity))
+        for sequence in assigned_sequences(assign, slot, per_trainer, size, count).tolist()
+    }
+    assert len(set(evaluation)) == count and not given_out & set(evaluation)
+    assert len(given_out) == min(slots, capacity) * per_trainer
+    with pytest.raises(UsageError, match="no-room"):
+        assigned_sequences(assign, capacity, per_trainer, size, count)
+
+
+def test_slots_within_the_capacity_keep_their_sequences_when_others_join_beyond_it() -> None:
+    evaluations = [
+        evaluation_sequences(bytes(32), bytes(32), slots, 10, 55, 11).tolist() for slots in (4, 5, 200, 65_535)
+    ]
+    assert trainer_capacity(10, 55, 11) == 4
+    assert evaluations[0] == evaluations[1] == evaluations[2] == evaluations[3]
+    assert assigned_sequences(bytes(32), 3, 10, 55, 11).tolist() == assigned_sequences(bytes(32), 3, 10, 55).tolist()
+
+
 def test_a_corpus_that_is_too_small_is_named() -> None:
     assert len(assigned_sequences(bytes(32), 2, 10, 30)) == 10
-    with pytest.raises(UsageError, match="corpus-too-small"):
+    with pytest.raises(UsageError, match="no-room"):
         assigned_sequences(bytes(32), 2, 10, 29)
+    with pytest.raises(UsageError, match="no-room"):
+        assigned_sequences(bytes(32), 2, 10, 30, 1)
     with pytest.raises(UsageError, match="corpus-too-small"):
-        evaluation_sequences(bytes(32), bytes(32), 2, 10, 30, 11)
+        evaluation_sequences(bytes(32), bytes(32), 0, 10, 10, 11)
 
 
 @pytest.mark.parametrize("count", [0, 5])

@@ -36,6 +36,7 @@ MODEL = ModelSpec(preset="attacks", vocabulary=256, context=48, d_model=64, laye
 TRAINING = replace(DEMO.training, inner_steps=20, batch_sequences=8, assigned_sequences=40, warmup_steps=10)
 SCORING = replace(DEMO.scoring, random_sequences=64, own_sequences=40)
 HONEST, SYBILS, RIDER = (0, 1, 2, 3), (4, 5), 6
+CROWD, CROWDED_ROUND = tuple(range(7, 16)), 3
 ROUNDS = 6
 ASSIGNED = TRAINING.assigned_sequences
 
@@ -58,6 +59,7 @@ class Played:
     scores: RoundScores
     before: bytes
     after: bytes
+    crowded: Played | None = None
 
     def weight(self, slot: int) -> int:
         value = self.scores.verdicts[slot].weight_value
@@ -105,9 +107,9 @@ class Arena:
         updates[RIDER] = self._noise(updates[0])
         for worker, buffer in enumerate(dense):
             self.feedback[worker].subtract(compress(buffer, CHUNK, K)[1])
-        played = self._score(
-            updates, assigned, self.data[order[7 * ASSIGNED : 7 * ASSIGNED + SCORING.random_sequences]]
-        )
+        played = self._score(updates, assigned, self._evaluation(order))
+        if number == CROWDED_ROUND:
+            played.crowded = self._crowded(updates, assigned, order)
         admitted = [updates[slot] for slot in updates if played.verdict(slot).weight_value >= 1]
         self.values = apply_aggregate(self.values, *aggregate(admitted, DEMO.outer))
         self.history = played.scores.history
@@ -126,10 +128,21 @@ class Arena:
         dense = self.random.standard_normal(like.size).astype(np.float32)
         return replace(compress(dense, CHUNK, K)[0], scales=like.scales)
 
+    def _evaluation(self, order: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.data[order[7 * ASSIGNED : 7 * ASSIGNED + SCORING.random_sequences]]
+
+    def _crowded(
+        self, updates: dict[int, SparseUpdate], assigned: list[NDArray[np.int64]], order: NDArray[np.int64]
+    ) -> Played:
+        """The same round, into which nine newcomers came with scales of next to nothing."""
+        crowd = {slot: self._noise(updates[0]) for slot in CROWD}
+        tiny = {slot: replace(item, scales=np.ones_like(item.scales)) for slot, item in crowd.items()}
+        return self._score({**updates, **tiny}, assigned + [assigned[RIDER]] * len(CROWD), self._evaluation(order))
+
     def _score(
         self, updates: dict[int, SparseUpdate], assigned: list[NDArray[np.int64]], tokens: NDArray[np.uint8]
     ) -> Played:
-        clipped = clip_scales(updates)
+        clipped = clip_scales(updates, self.consensus)
         self.model.load(to_float(self.values))
         before = self.model.flat.numpy().tobytes()
         own = {slot: self.data[assigned[slot]] for slot in updates}
@@ -185,3 +198,11 @@ def test_odd_and_even_halves_over_two_identities_earn_at_most_1_4_honest_rewards
     assert [(pair.first, pair.second, pair.kind) for pair in last.clusters.pairs] == [(4, 5, "split")]
     assert sum(last.weight(slot) > 0 for slot in SYBILS) <= 1
     assert share_of_an_honest_reward(last, SYBILS) <= 1.4
+
+
+def test_nine_newcomers_with_tiny_scales_neither_lower_honest_pay_nor_earn(rounds: list[Played]) -> None:
+    played = rounds[CROWDED_ROUND]
+    crowded = played.crowded
+    assert crowded is not None
+    assert [crowded.weight(slot) / played.weight(slot) for slot in HONEST] == pytest.approx([1.0] * 4, rel=0.01)
+    assert share_of_an_honest_reward(crowded, CROWD) < 1e-5

@@ -104,6 +104,23 @@ def test_progress_is_reported_and_stopping_leaves_the_rest_unmeasured() -> None:
     assert set(result.measurements) == {1, 4}
 
 
+def test_an_order_says_who_is_measured_first() -> None:
+    seen: list[tuple[int, int]] = []
+    updates = {slot: sparse(gradient(OWN)) for slot in (1, 4, 7)}
+    result = evaluate_round(
+        start(),
+        updates,
+        RANDOM,
+        dict.fromkeys(updates, OWN),
+        TINY.scoring,
+        TINY.outer,
+        on_progress=lambda done, total: seen.append((done, total)),
+        should_stop=lambda: len(seen) == 2,
+        order=[7, 1, 4],
+    )
+    assert list(result.measurements) == [7, 1] and seen == [(1, 3), (2, 3)]
+
+
 def test_the_largest_scale_that_can_be_sent_is_measured_as_harm_and_leaves_no_trace() -> None:
     model, update = start(), sparse(gradient(OWN))
     before = model.flat.numpy().tobytes()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emerit.errors import StateError
-from emerit.scoring.history import ScoreHistory, Standing
+from emerit.scoring.history import HistoryRecord, ScoreHistory, Standing
 from tests.unit.scoring.builders import SPEC, measured
 
 FIGURE = st.floats(-10, 10, allow_nan=False)
@@ -106,3 +106,22 @@ def test_anything_else_is_refused(data: Any) -> None:
     with pytest.raises(StateError) as caught:
         ScoreHistory.from_dict(data)
     assert caught.value.code == "history-corrupt"
+
+
+def test_a_round_that_is_scored_again_starts_from_the_history_before_it() -> None:
+    record = HistoryRecord()
+    for number in (4, 5):
+        scored = record.of_rounds_before(number).with_standings({0: Standing(rounds_sum=float(number))})
+        record = record.with_round(number, scored)
+    assert record.of_rounds_before(6).of(0).rounds_sum == 5.0
+    assert record.of_rounds_before(5).of(0).rounds_sum == 4.0
+    again = record.with_round(5, record.of_rounds_before(5).with_standings({1: Standing(rounds_sum=5.0)}))
+    assert again.of_rounds_before(5) == record.of_rounds_before(5)
+    assert again.after.of(0).rounds_sum == 4.0 and again.after.of(1).rounds_sum == 5.0
+    assert HistoryRecord.from_dict(json.loads(json.dumps(again.to_dict()))) == again
+
+
+@pytest.mark.parametrize("data", [None, {}, {"round": "1", "before": {}, "after": {}}, {"version": 1, "trainers": {}}])
+def test_a_record_of_another_form_is_named(data: object) -> None:
+    with pytest.raises(StateError, match="history-corrupt"):
+        HistoryRecord.from_dict(data)

@@ -236,3 +236,13 @@ def test_clusters_do_not_depend_on_the_order_of_slots(order: list[int]) -> None:
 def test_thirty_two_updates_are_compared_without_a_false_pair() -> None:
     updates = [honest(seed) for seed in range(20)] + [noise(seed) for seed in range(12)]
     assert clusters_of(updates).pairs == ()
+
+
+def test_a_round_in_which_most_say_nothing_is_compared_all_the_same() -> None:
+    silent = {slot: replace(noise(slot), scales=np.zeros_like(noise(slot).scales)) for slot in range(4, 9)}
+    everything = find_clusters({**{slot: honest(slot) for slot in range(4)}, **silent}, {}, CHUNK, K)
+    assert everything.pairs == ()
+    nothing = find_clusters(silent, {}, CHUNK, K)
+    assert nothing.pairs == () and nothing.overlap.median == 0.0
+    trusted = find_clusters(silent, dict.fromkeys(silent, 10**6), CHUNK, K)
+    assert trusted.pairs == ()

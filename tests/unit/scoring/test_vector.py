@@ -29,6 +29,11 @@ def test_vector_has_base_loss_health_and_a_lane_for_each_trainer() -> None:
     assert vector[3:] == (0, 1, minifloat.ABSTAIN, 0)
 
 
+def test_a_health_that_is_not_known_is_an_abstention() -> None:
+    vector = weight_vector(1, {}, 2.5, None, (), SPEC)
+    assert vector[1] == minifloat.ABSTAIN and minifloat.ABSTAIN not in (vector[0], vector[2])
+
+
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -0.1])
 def test_a_loss_that_is_no_loss_is_refused(loss: float) -> None:
     for base, health in ((loss, 0.0), (2.0, loss)):

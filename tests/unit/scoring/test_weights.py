@@ -174,7 +174,7 @@ def test_everybody_without_a_measurement_has_a_verdict_too() -> None:
         2: ("not-finite", 0),
         3: ("blob-truncated", 0),
         4: ("unavailable", 0),
-        5: ("unmeasured", 1),
+        5: ("unmeasured", 0),
     }
     assert set(scores.history.standings) == {1}
     assert scores.verdicts[0].score is None

@@ -1,0 +1,120 @@
+"""Scoring within a time budget, and with contributions made to break it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emerit.errors import StateError
+from emerit.protocol import minifloat
+from emerit.run.state import StateFollower
+from emerit_validator.intake import Intake
+from emerit_validator.scorer import RoundSeeds, Scored, Scorer, load_history, measuring_order
+from tests.unit.validator.stage import ROOT, VALUES, Client, Store, context, loop, update
+
+SLOTS = 6
+SEEDS = RoundSeeds(4, bytes(32), bytes([1]) * 32, SLOTS, {slot: slot for slot in range(SLOTS)})
+CONSENSUS = {0: 10, 1: 500, 2: 0, 3: 900, 4: 0, 5: 20}
+
+
+@dataclasses.dataclass
+class Bench:
+    scorer: Scorer
+    intake: Intake
+    state: StateFollower
+    measured: list[int] = dataclasses.field(default_factory=list)
+
+    def score(
+        self, deadline: float = math.inf, consensus: dict[int, int] | None = None, stop_after: int = 99
+    ) -> Scored | None:
+        self.measured.clear()
+        return self.scorer.score(
+            SEEDS,
+            self.state,
+            self.intake,
+            CONSENSUS if consensus is None else consensus,
+            deadline=deadline,
+            on_progress=lambda done, total: self.measured.append(done),
+            stopped=lambda: len(self.measured) >= stop_after,
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    store, client = Store(), Client()
+    run = context(store, client)
+    scorer = Scorer(run, run.dataset(tmp_path / "corpus"), tmp_path)
+    accepted = {slot: update(slot) for slot in range(SLOTS)}
+    intake = Intake(run, loop(client, tmp_path), 4, ROOT, {}, accepted=accepted)
+    return Bench(scorer, intake, StateFollower(run, tmp_path, VALUES, None, ROOT, 0))
+
+
+def test_what_there_is_no_time_for_is_an_abstention_and_the_best_paid_come_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = time.monotonic()
+    # The clock as the scorer sees it: one second for each contribution measured.
+    monkeypatch.setattr(time, "monotonic", lambda: start + len(bench.measured))
+    scored = bench.score(deadline=start + 3)
+    monkeypatch.undo()
+    assert scored is not None and bench.measured == [1, 2, 3]
+    abstained = {slot for slot in range(SLOTS) if scored.vector[2 + slot] == minifloat.ABSTAIN}
+    assert abstained == {0, 2, 4}  # the weights 900, 500 and 20 were measured
+    record = json.loads(scored.evidence)
+    assert {slot: record["trainers"][str(slot)]["reason"] for slot in abstained} == dict.fromkeys(
+        abstained, "unmeasured"
+    )
+    assert set(scored.scores.history.standings) == {1, 3, 5}
+
+
+def test_with_time_enough_everybody_is_measured(bench: Bench) -> None:
+    scored = bench.score()
+    assert scored is not None and bench.measured == [1, 2, 3, 4, 5, 6]
+    assert minifloat.ABSTAIN not in scored.vector[2:]
+
+
+def test_only_a_stop_gives_no_vector(bench: Bench) -> None:
+    assert bench.score(stop_after=2) is None
+    scored = bench.score(deadline=0.0)
+    assert scored is not None
+    assert set(scored.vector[2:]) == {minifloat.ABSTAIN} and scored.vector[0] != minifloat.ABSTAIN
+
+
+def test_the_health_lane_abstains_until_the_state_before_is_known(bench: Bench) -> None:
+    first = bench.score()
+    bench.state.previous = VALUES
+    second = bench.score()
+    assert first is not None and second is not None
+    assert first.vector[1] == minifloat.ABSTAIN and json.loads(first.evidence)["health"] is None
+    assert second.vector[1] == 0 and json.loads(second.evidence)["health"] == 0
+    assert first.vector[2:] == second.vector[2:]
+
+
+@pytest.mark.parametrize("consensus", [{}, CONSENSUS, dict.fromkeys(range(3), 10**6)])
+def test_a_majority_of_scales_next_to_nothing_crashes_nobody(bench: Bench, consensus: dict[int, int]) -> None:
+    for slot in range(3):
+        scales = np.zeros_like(bench.intake.accepted[slot].scales)
+        scales[0] = 1
+        bench.intake.accepted[slot] = dataclasses.replace(bench.intake.accepted[slot], scales=scales)
+    scored = bench.score(consensus=consensus)
+    assert scored is not None and len(scored.vector) == 2 + SLOTS
+
+
+def test_equals_are_measured_in_an_order_that_the_seed_draws() -> None:
+    slots = range(40)
+    orders = [measuring_order(slots, {7: 5, 9: 6}, bytes([seed]) * 32) for seed in range(3)]
+    assert all(order[:2] == [9, 7] and sorted(order) == list(slots) for order in orders)
+    assert orders[0] != orders[1] != orders[2] and orders[0] == measuring_order(slots, {7: 5, 9: 6}, bytes(32))
+
+
+def test_a_damaged_history_is_named(tmp_path: Path) -> None:
+    assert load_history(tmp_path).round == -1
+    (tmp_path / "history.json").write_text("{")
+    with pytest.raises(StateError, match="history-corrupt"):
+        load_history(tmp_path)
