@@ -8,9 +8,11 @@ from importlib.resources import files
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from emerit import PROTOCOL_VERSION, __version__
 from emerit.api.views import Views
@@ -65,6 +67,19 @@ def problem(status: int, code: str, cause: str, fix: str = "") -> JSONResponse:
 
 
 def _errors(app: FastAPI) -> None:
+    @app.exception_handler(StarletteHTTPException)
+    async def _http(_request: Request, error: StarletteHTTPException) -> JSONResponse:
+        code = "not-found" if error.status_code == 404 else "request-refused"
+        return problem(error.status_code, code, str(error.detail), "See /v1/openapi.json for the routes.")
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return problem(
+            422, "request-invalid", f"{where}: {first['msg']}.", "See /v1/openapi.json for what is accepted."
+        )
+
     @app.exception_handler(EmeritError)
     async def _emerit(_request: Request, error: EmeritError) -> JSONResponse:
         status = 503 if isinstance(error, UnavailableError) else 409 if isinstance(error, StateError) else 500
@@ -91,9 +106,10 @@ def _run_routes(app: FastAPI, views: Views) -> None:
     @app.get("/v1/events", summary="The newest events, from the index")
     def events(
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        before_block: Annotated[int | None, Query(ge=0)] = None,
+        before: Annotated[str | None, Query(pattern="^[0-9]{1,15}:[0-9]{1,9}$", description="`next` of a page")] = None,
     ) -> dict[str, Any]:
-        return views.events(limit, before_block)
+        block, _, position = (before or "").partition(":")
+        return views.events(limit, (int(block), int(position)) if before else None)
 
 
 def _participant_routes(app: FastAPI, views: Views) -> None:

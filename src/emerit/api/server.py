@@ -48,6 +48,7 @@ class Refresher:
     stop: threading.Event = field(default_factory=threading.Event)
     last_turn: float = field(default_factory=time.monotonic)
     trouble: str = "starting"
+    counted_rollbacks: int = 0
 
     def run(self) -> None:
         """Refresh until told to stop."""
@@ -59,8 +60,13 @@ class Refresher:
                 if self.trouble != error.code:
                     log.warning("refresh failed", **error.as_dict())
                 self.trouble = error.code
+            except Exception:  # a fault of ours must show in /readyz, not end the loop unseen
+                log.exception("refresh failed")
+                self.trouble = "refresh-fault"
             self.last_turn = time.monotonic()
             self.metrics.indexer_head_block.set(self.views.index.head())
+            self.metrics.indexer_reorgs_total.inc(self.views.rollbacks - self.counted_rollbacks)
+            self.counted_rollbacks = self.views.rollbacks
             self.stop.wait(self.every_seconds)
 
     def health(self) -> Health:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import threading
+import time
 from collections import Counter
 from typing import Any
 
 import structlog
 
 from emerit.chain.run_client import RunClient
-from emerit.errors import EmeritError, RefusedError
+from emerit.errors import EmeritError
 from emerit.indexer.index import Index
 from emerit.protocol.reputation import REPUTATION_ONE
-from emerit.protocol.types import RegistryEntry, Role
+from emerit.protocol.types import RegistryEntry, Role, Status
 from emerit.run.claims import claimable
 from emerit.run.context import RunContext
 from emerit.run.ledger import Ledger, SettledEntry
+from emerit.scoring.evidence import MAX_EVIDENCE_BYTES, read_evidence
 from emerit.scoring.reasons import REASONS
 
 log = structlog.get_logger("emerit.api")
 
-MAX_EVIDENCE_BYTES = 1 << 20
+EVIDENCE_DEADLINE_SECONDS = 3.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 600.0
 
 
 class Views:
@@ -36,26 +38,52 @@ class Views:
         self.client: RunClient = context.client
         self.ledger = Ledger(self.client, context.manifest, context.params.validator_share_bps)
         self.lock = threading.RLock()
+        self.rollbacks = 0
         self._evidence: dict[bytes, dict[str, Any]] = {}
+        self._retry_at: dict[bytes, tuple[float, float]] = {}
+        self._registry: list[RegistryEntry] = []
+        self._claimed: dict[str, int] = {}
+        self._status: Status | None = None
+        self._people: tuple[tuple[int, int, int], list[dict[str, Any]]] | None = None
 
     def refresh(self) -> None:
-        """Take in new blocks, settlements and evidence.
+        """Take in new blocks, members, claims, settlements and evidence; requests read what this has gathered.
 
         Raises:
             EmeritError: chain or IPFS did not answer, or a settlement is not what the data give.
         """
-        self.index.step()
+        step = self.index.step()
+        status, registry, claimed = self.client.status(), self.client.registry(), self._read_claims()
         with self.lock:
+            self.rollbacks += step.rolled_back_blocks > 0
+            self._status, self._registry, self._claimed = status, registry, claimed
             self.ledger.update()
-        for entry in self.ledger.entries:
-            for reveal in entry.weights:
-                self._load_evidence(reveal.evidence_hash, reveal.evidence_cid)
+            wanted = [(w.evidence_hash, w.evidence_cid) for e in self.ledger.entries for w in e.weights]
+        for sha256, cid in reversed(wanted):
+            self._load_evidence(sha256, cid)
+
+    def _read_claims(self) -> dict[str, int]:
+        """What each account was paid in this run, from the indexed `Claimed` events."""
+        claimed: Counter[str] = Counter()
+        for row in self.index.named("Claimed"):
+            arguments = row["arguments"]
+            if str(arguments["run"]).lower() == self.client.address.lower():
+                claimed[str(arguments["account"]).lower()] += int(arguments["amountWei"])
+        return claimed
+
+    @property
+    def status(self) -> Status:
+        """The run's status as of the last refresh, read once before the first."""
+        if self._status is None:
+            self._status = self.client.status()
+            self._registry = self.client.registry()
+        return self._status
 
     def run(self) -> dict[str, Any]:
         """The run: parameters, phase, members, money."""
         with self.lock:
-            status, params = self.client.status(), self.context.params
-            registry = self.client.registry()
+            status, params = self.status, self.context.params
+            registry = self._registry
             last = self.ledger.last
             return {
                 "run": self.client.address,
@@ -131,9 +159,7 @@ class Views:
     def participants(self) -> dict[str, Any]:
         """Everybody in the run, the best paid first."""
         with self.lock:
-            rows = [self._participant(entry) for entry in self.client.registry()]
-            rows.sort(key=lambda row: (row["role"] == "validator", -int(row["earned_wei"])))
-            return {"participants": rows, **self._as_of()}
+            return {"participants": self._participants(), **self._as_of()}
 
     def participant(self, address: str) -> dict[str, Any] | None:
         """One participant with its rounds: what it earned in each, and why."""
@@ -207,19 +233,22 @@ class Views:
                 **self._as_of(),
             }
 
-    def events(self, limit: int, before_block: int | None) -> dict[str, Any]:
-        """The run's newest events from the index."""
-        return {"events": self.index.events(limit=limit, before_block=before_block), **self._as_of()}
+    def events(self, limit: int, before: tuple[int, int] | None) -> dict[str, Any]:
+        """The run's newest events from the index, and the cursor of the next page (null after the last)."""
+        rows = self.index.events(limit=limit, before=before)
+        last = rows[-1] if len(rows) == limit else None
+        cursor = f"{last['block_number']}:{last['log_index']}" if last else None
+        return {"events": rows, "next": cursor, **self._as_of()}
 
     def _as_of(self) -> dict[str, Any]:
         return {"as_of_block": self.index.head()}
 
     def _entry(self, index: int) -> RegistryEntry:
-        return self.client.registry()[index]
+        return self._registry[index]
 
     def _find(self, address: str) -> RegistryEntry | None:
         wanted = address.lower()
-        return next((e for e in self.client.registry() if wanted in (e.account.lower(), e.operator.lower())), None)
+        return next((e for e in self._registry if wanted in (e.account.lower(), e.operator.lower())), None)
 
     def _round(self, entry: SettledEntry) -> dict[str, Any]:
         header, settlement = entry.onchain.header, entry.settlement
@@ -233,8 +262,17 @@ class Views:
             "state_root": "0x" + header.state_root.hex(),
             "settled_block": entry.onchain.block,
             "settled_at": entry.info.settled_at,
-            "final": entry.info.final_at <= self.client.status().timestamp,
+            "final": entry.info.final_at <= self.status.timestamp,
         }
+
+    def _participants(self) -> list[dict[str, Any]]:
+        """Everybody, computed again only when something new has come in."""
+        key = (self.index.head(), len(self.ledger.entries), len(self._evidence))
+        if self._people is None or self._people[0] != key:
+            rows = [self._participant(entry) for entry in self._registry]
+            rows.sort(key=lambda row: (row["role"] == "validator", -int(row["earned_wei"])))
+            self._people = (key, rows)
+        return self._people[1]
 
     def _participant(self, entry: RegistryEntry) -> dict[str, Any]:
         leaves = self.ledger.leaves
@@ -255,7 +293,7 @@ class Views:
                 if c.index == entry.index
             ),
             "earned_wei": str(leaf.cumulative_amount_wei if leaf else 0),
-            "claimed_wei": str(self.client.claimed(entry.account)),
+            "claimed_wei": str(self._claimed.get(entry.account.lower(), 0)),
             "reputation": leaf.reputation if leaf else 0,
             "weight": leaf.weight if leaf else 0,
             "mean_score": self._mean_score(entry),
@@ -298,20 +336,22 @@ class Views:
         return next((value for value in values if value is not None), None)
 
     def _load_evidence(self, sha256: bytes, cid: str) -> None:
-        if sha256 in self._evidence:
+        """Take in one evidence blob; what cannot be read is tried again after a while that doubles."""
+        at, pause = self._retry_at.get(sha256, (0.0, FIRST_PAUSE_SECONDS))
+        if sha256 in self._evidence or time.monotonic() < at:
             return
-        data = self.index.evidence(sha256)
         try:
+            data = self.index.evidence(sha256)
             if data is None:
-                data = self.context.fetch(cid, sha256, MAX_EVIDENCE_BYTES)
-                self.index.keep_evidence(sha256, cid, data)
-            record = json.loads(data)
-            if not isinstance(record, dict) or not isinstance(record.get("trainers"), dict):
-                raise RefusedError("evidence-invalid", f"The evidence {cid} has not the form of evidence.")
+                data = self.context.fetch(cid, sha256, MAX_EVIDENCE_BYTES, EVIDENCE_DEADLINE_SECONDS)
+                self.index.keep_evidence(sha256, data)
+            record = read_evidence(data)
+        except EmeritError as error:
+            self._retry_at[sha256] = (time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE_SECONDS))
+            log.warning("evidence not available", cid=cid, **error.as_dict())
+            return
+        with self.lock:
             self._evidence[sha256] = record
-        except (EmeritError, ValueError) as error:
-            # Evidence explains, it moves no money: what cannot be read now is asked for again at the next refresh.
-            log.warning("evidence not available", cid=cid, cause=str(error))
 
 
 def _abi(value: Any) -> Any:

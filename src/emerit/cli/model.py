@@ -51,7 +51,7 @@ def export(
 @app.command()
 def sample(
     run: RunArgument = None,
-    prompt: Annotated[str, typer.Option(help="Text to go on from")] = "ROMEO:\n",
+    prompt: Annotated[str, typer.Option(help="Text to go on from", show_default="ROMEO:")] = "ROMEO:\n",
     length: Annotated[int, typer.Option("--bytes", min=1, max=100_000, help="Bytes to write")] = 300,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest byte")] = 0.8,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same text")] = 0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -21,7 +20,7 @@ from emerit.cli.options import (
 )
 from emerit.cli.output import print_json, say, tokens
 from emerit.cli.place import address_of, place, sender_for
-from emerit.errors import EmeritError, UnavailableError
+from emerit.errors import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
     from emerit.protocol.types import RegistryEntry
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-MAX_EVIDENCE_BYTES: Final = 1 << 20
 EVIDENCE_SECONDS: Final = 10.0
 GIVE_UP_AFTER: Final = 2
 SHOWN_ROUNDS: Final = 20
@@ -57,6 +55,8 @@ class Evidence:
         """The code that most validators gave a trainer slot in a round."""
         if not any(contribution.slot == slot for contribution in item.contributions):
             return "not-revealed"
+        from emerit.scoring.evidence import MAX_EVIDENCE_BYTES, read_evidence
+
         codes: list[str] = []
         for reveal in item.weights:
             if self.missed >= GIVE_UP_AFTER:
@@ -65,10 +65,11 @@ class Evidence:
                 data = self.context.fetch(
                     reveal.evidence_cid, reveal.evidence_hash, MAX_EVIDENCE_BYTES, EVIDENCE_SECONDS
                 )
-                codes.append(str(json.loads(data)["trainers"][str(slot)]["reason"]))
+                view = read_evidence(data)["trainers"].get(str(slot))
+                codes += [view["reason"]] if view else []
             except UnavailableError:
                 self.missed += 1
-            except (EmeritError, KeyError, TypeError, ValueError):
+            except RefusedError:
                 continue  # evidence explains; where one validator's cannot be read, the others' serve
         return max(sorted(set(codes)), key=codes.count) if codes else EVIDENCE_MISSING
 

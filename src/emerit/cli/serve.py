@@ -30,7 +30,7 @@ def serve(
     database: Annotated[
         str | None,
         typer.Option(
-            help="SQLAlchemy URL of the index [DATABASE_URL]; default: a SQLite file for each run in .emerit",
+            help="SQLAlchemy URL of the index; default: a SQLite file for each run in .emerit",
             envvar="DATABASE_URL",
         ),
     ] = None,

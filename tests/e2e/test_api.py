@@ -1,0 +1,155 @@
+"""The API beside a network that has settled rounds: its answers, and that the contract accepts what it says."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+
+from emerit.chain.transactions import Sender
+from emerit.devnet.accounts import devnet_account
+from emerit.devnet.processes import free_ports, start
+from emerit.protocol.types import Header, Leaf, Phase, ProofNode
+from tests.e2e.network import Network
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+ROUNDS = 3
+
+
+def get(url: str) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Network, str]]:
+    with Network(tmp_path_factory.mktemp("api"), trainers=2, validators=1, rounds=ROUNDS) as net:
+        net.start_all()
+        port = free_ports(1)[0]
+        command = [sys.executable, "-m", "emerit.api", "--rpc-url", net.info.rpc_url, "--run", net.client.address]
+        command += ["--ipfs-api", net.info.ipfs_validators_api, "--port", str(port)]
+        command += ["--database", f"sqlite:///{net.folder / 'index.sqlite'}"]
+        net.children["api"] = start("api", command, net.folder / "logs" / "api.log")
+        net.wait(lambda s: s.phase is Phase.FINISHED, 200, "the end of the run")
+        base = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while len(get(f"{base}/v1/rounds")[1]["rounds"]) < ROUNDS or not ready(base):
+            assert time.monotonic() < deadline, net.children["api"].tail(20)
+            time.sleep(0.1)
+        yield net, base
+
+
+def ready(base: str) -> bool:
+    status, answer = get(f"{base}/readyz")
+    return status == 200 and bool(answer["ready"])
+
+
+def test_the_answers_agree_with_the_chain(served: tuple[Network, str]) -> None:
+    net, base = served
+    settled = net.client.settled()
+    run = get(f"{base}/v1/run")[1]
+    assert (run["run"], run["chain_id"]) == (net.client.address, net.info.chain_id)
+    assert run["state_root"] == "0x" + settled[-1].header.state_root.hex()
+    assert int(run["owed_wei"]) == settled[-1].header.total_amount_wei
+    rounds = get(f"{base}/v1/rounds")[1]["rounds"]
+    assert [r["state_root"] for r in rounds] == ["0x" + s.header.state_root.hex() for s in settled]
+    assert all(0 < r["loss"] < 10 for r in rounds)
+    one = get(f"{base}/v1/rounds/0")[1]
+    assert len(one["contributions"]) == 2
+    assert all(c["verdicts"] for c in one["contributions"]), "evidence is shown with its reason"
+    people = get(f"{base}/v1/participants")[1]["participants"]
+    assert sum(int(p["earned_wei"]) for p in people) == settled[-1].header.total_amount_wei
+
+
+def test_every_participant_has_rounds_with_a_reason_and_a_reputation(served: tuple[Network, str]) -> None:
+    net, base = served
+    for name in net.names():
+        address = net.addresses[name]
+        person = get(f"{base}/v1/participants/{address}")[1]
+        assert [r["round"] for r in person["rounds"]] == list(range(ROUNDS))
+        assert sum(int(r["earned_wei"]) for r in person["rounds"]) == int(person["earned_wei"])
+        assert all(r["reason"] for r in person["rounds"])
+        reputation = get(f"{base}/v1/reputation/{address}")[1]
+        assert len(reputation["history"]) == ROUNDS
+        assert reputation["reputation"] == person["reputation"]
+
+
+def test_the_contract_pays_what_the_api_says_with_the_proof_it_gives(served: tuple[Network, str]) -> None:
+    net, base = served
+    address = net.addresses["v0"]
+    answer = get(f"{base}/v1/claims/{address}")[1]
+    assert int(answer["due_wei"]) > 0
+
+    def field(value: Any) -> Any:
+        if isinstance(value, str) and value.startswith("0x") and len(value) == 66:
+            return bytes.fromhex(value[2:])
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+    header = Header.from_abi([field(v) for v in answer["header"]])
+    leaf = Leaf.from_abi([field(v) for v in answer["leaf"]])
+    proof = [ProofNode.from_abi([field(v) for v in node]) for node in answer["proof"]]
+    before = net.client.token().balance_of(address)
+    net.client.claim(Sender(net.chain, devnet_account()), header, leaf, proof)
+    assert net.client.token().balance_of(address) - before == int(answer["due_wei"])
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/v1/rounds/99", 404, "not-found"),
+        ("/v1/rounds/x", 422, "request-invalid"),
+        ("/v1/participants/0x12", 422, "request-invalid"),
+        ("/v1/participants/" + Account.from_key(b"\x07" * 32).address, 404, "not-found"),
+        ("/v1/claims/" + Account.from_key(b"\x07" * 32).address, 404, "not-found"),
+        ("/v1/nothing", 404, "not-found"),
+        ("/v1/events?limit=0", 422, "request-invalid"),
+    ],
+)
+def test_errors_are_problems_with_a_code(served: tuple[Network, str], path: str, status: int, code: str) -> None:
+    found, answer = get(served[1] + path)
+    assert (found, answer["code"], answer["status"]) == (status, code, status)
+
+
+def test_events_come_in_pages_without_gaps(served: tuple[Network, str]) -> None:
+    base = served[1]
+    whole = get(f"{base}/v1/events?limit=500")[1]["events"]
+    paged, cursor = [], ""
+    while True:
+        page = get(f"{base}/v1/events?limit=7{cursor}")[1]
+        paged += page["events"]
+        if page["next"] is None:
+            break
+        cursor = f"&before={page['next']}"
+    keys = [(e["block_number"], e["log_index"]) for e in paged]
+    assert keys[-20:] == [(e["block_number"], e["log_index"]) for e in whole][-20:]
+    assert len(set(keys)) == len(keys)
+    assert {"Joined", "Settled", "ContributionRevealed", "WeightsRevealed"} <= {e["name"] for e in whole}
+
+
+def test_operating_routes_answer(served: tuple[Network, str]) -> None:
+    base = served[1]
+    assert get(f"{base}/livez") == (200, {"alive": True})
+    assert get(f"{base}/readyz")[1]["checks"] == {"refresh": "ok", "rpc": "ok", "ipfs": "ok"}
+    with urllib.request.urlopen(f"{base}/metrics", timeout=20) as answer:
+        text = answer.read().decode()
+    assert "emerit_indexer_head_block" in text
+    assert 'role="api"' in text
+    with urllib.request.urlopen(f"{base}/", timeout=20) as answer:
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert b"app.js" in answer.read()
+
+
+def test_the_folder_has_an_index_that_outlives_the_api(served: tuple[Network, str]) -> None:
+    assert (Path(served[0].folder) / "index.sqlite").stat().st_size > 0
