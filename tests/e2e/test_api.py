@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +11,11 @@ from eth_account import Account
 
 from emerit.chain.transactions import Sender
 from emerit.devnet.accounts import devnet_account
-from emerit.devnet.processes import free_ports, start
-from emerit.protocol.types import Header, Leaf, Phase, ProofNode
-from tests.e2e.network import Network
+from emerit.protocol.types import Header, Leaf, ProofNode
+from tests.e2e.conftest import ROUNDS
+from tests.e2e.network import Network, get
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
-ROUNDS = 3
-
-
-def get(url: str) -> tuple[int, Any]:
-    try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.loads(error.read())
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Network, str]]:
-    with Network(tmp_path_factory.mktemp("api"), trainers=2, validators=1, rounds=ROUNDS) as net:
-        net.start_all()
-        port = free_ports(1)[0]
-        command = [sys.executable, "-m", "emerit.api", "--rpc-url", net.info.rpc_url, "--run", net.client.address]
-        command += ["--ipfs-api", net.info.ipfs_validators_api, "--port", str(port)]
-        command += ["--database", f"sqlite:///{net.folder / 'index.sqlite'}"]
-        net.children["api"] = start("api", command, net.folder / "logs" / "api.log")
-        net.wait(lambda s: s.phase is Phase.FINISHED, 200, "the end of the run")
-        base = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
-        while len(get(f"{base}/v1/rounds")[1]["rounds"]) < ROUNDS or not ready(base):
-            assert time.monotonic() < deadline, net.children["api"].tail(20)
-            time.sleep(0.1)
-        yield net, base
-
-
-def ready(base: str) -> bool:
-    status, answer = get(f"{base}/readyz")
-    return status == 200 and bool(answer["ready"])
 
 
 def test_the_answers_agree_with_the_chain(served: tuple[Network, str]) -> None:

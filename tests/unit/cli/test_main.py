@@ -59,7 +59,7 @@ def test_groups_say_what_they_are_for() -> None:
 def test_every_command_but_the_daemons_can_answer_in_json() -> None:
     without = {words for words, command in COMMANDS.items() if "--json" not in options_of(command)}
     assert without == DAEMONS
-    assert READS <= set(COMMANDS)
+    assert set(COMMANDS) >= READS
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
@@ -194,7 +194,7 @@ def test_a_file_that_cannot_be_used_is_no_traceback(tmp_path: Path, capsys: pyte
     assert run(["devnet", "up", "--port-base", "0"]) == 3
     printed = capsys.readouterr()
     assert "error file-unusable: " in printed.err
-    assert str(tmp_path / ".emerit") in printed.err
+    assert ".emerit/devnet" in printed.err
 
 
 def test_devnet_commands_where_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
