@@ -11,7 +11,6 @@ from emerit.errors import ChainError, StateError, UnavailableError
 from emerit.run.rounds import MAX_CONSECUTIVE_FAILURES, RoundBook
 from emerit.telemetry import Metrics, RoundJournal
 
-
 ROUND_NOW = 99
 
 

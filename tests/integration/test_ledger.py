@@ -1,0 +1,180 @@
+"""The ledger and the claims on a real chain: what settles is recomputed, what was not earned is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from emerit.chain.transactions import Sender
+from emerit.errors import ChainError, StateError
+from emerit.protocol.merkle import verify
+from emerit.protocol.types import Role
+from emerit.run.claims import claim, claimable
+from tests.integration.conftest import AnvilFactory
+from tests.integration.rounds import NEEDED_ACCOUNTS, RATE_WEI, Opinion, RunDriver
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def driver(make_anvil: AnvilFactory) -> RunDriver:
+    """A run of three trainers and two validators, at the opening of round 0."""
+    made = RunDriver(make_anvil(block_time_seconds=None, accounts=NEEDED_ACCOUNTS))
+    made.join(trainers=3, validators=2)
+    made.start()
+    return made
+
+
+def agreed(*weights: int | None) -> dict[int, Opinion]:
+    return {0: Opinion(weights), 1: Opinion(weights)}
+
+
+def test_the_ledger_replays_what_settled(driver: RunDriver) -> None:
+    settled = [driver.play(agreed(300, 100, 1)), driver.play(agreed(50, 0, 50)), driver.play(agreed(7, None, 7))]
+    ledger = driver.fresh_ledger()
+    fresh = ledger.update()
+    assert [entry.settlement.header for entry in fresh] == [result.header for result in settled]
+    assert ledger.update() == []
+    for before, entry in zip([None, *fresh], fresh, strict=False):
+        header = entry.onchain.header
+        assert driver.client.header_hash(header.round) == entry.onchain.header_hash == entry.settlement.header_hash
+        assert header.previous == (before.onchain.header_hash if before else bytes(32))
+        assert all(verify(header, leaf, ledger_proof) for leaf, ledger_proof in _proofs(entry))
+    first = fresh[0].settlement
+    assert [fresh[0].weight_of(slot) for slot in range(4)] == [300, 100, 1, 0]
+    pot = first.header.budget_wei * 8_000 // 10_000
+    assert first.amounts_wei[:3] == (pot * 300 // 400, pot * 100 // 400, 0)
+    assert first.header.budget_wei <= RATE_WEI * 30
+    assert ledger.last_hash == driver.client.status().last_header_hash
+
+
+def _proofs(entry):  # type: ignore[no-untyped-def]
+    return [(leaf, entry.settlement.tree.proof(leaf.index)) for leaf in entry.settlement.leaves]
+
+
+@pytest.mark.parametrize("field", ["root", "state_root", "total_weight"])
+def test_a_signed_header_that_does_not_follow_is_refused(driver: RunDriver, field: str) -> None:
+    """The contract cannot recompute a root; whoever replays the run can. (A state root is the signers' word.)"""
+    driver.play(agreed(300, 100, 1))
+    number = driver.contribute()
+    driver.weigh(number, agreed(300, 100, 1))
+    right = driver.settlement(number).header
+    wrong = {"root": b"\x66" * 32, "state_root": b"\x66" * 32, "total_weight": right.total_weight + 1}
+    driver.attest(replace(right, **{field: wrong[field]}), [0, 1])
+    ledger = driver.fresh_ledger()
+    if field == "state_root":
+        assert len(ledger.update()) == 2
+        return
+    for _ in range(2):
+        with pytest.raises(StateError) as caught:
+            ledger.update()
+        assert caught.value.code == "settlement-mismatch" and "Round 1" in caught.value.cause
+        assert [entry.onchain.header.round for entry in ledger.entries] == [0]
+
+
+def test_money_that_was_not_earned_is_refused(driver: RunDriver) -> None:
+    number = driver.contribute()
+    driver.weigh(number, agreed(300, 100, 1))
+    right = driver.settlement(number).header
+    driver.attest(replace(right, total_amount_wei=right.total_amount_wei - 1), [0, 1])
+    with pytest.raises(StateError) as caught:
+        driver.fresh_ledger().update()
+    assert caught.value.code == "settlement-mismatch"
+
+
+def test_who_joins_later_has_a_leaf_later(driver: RunDriver) -> None:
+    number = driver.contribute()
+    driver.join(trainers=1, validators=0)
+    driver.weigh(number, agreed(300, 100, 1))
+    driver.attest_by(number, [0, 1])
+    ledger = driver.fresh_ledger()
+    ledger.update()
+    assert len(ledger.leaves) == 5
+    with pytest.raises(StateError) as caught:
+        ledger.proof(5)
+    assert caught.value.code == "not-in-registry"
+    driver.play(agreed(1, 1, 1, 500))
+    ledger.update()
+    leaf, proof = ledger.proof(5)
+    assert leaf.account == driver.members[5].account.address and leaf.cumulative_amount_wei > 0
+    assert ledger.last is not None and verify(ledger.last.onchain.header, leaf, proof)
+
+
+def test_voided_rounds_are_passed_over(driver: RunDriver) -> None:
+    driver.play(agreed(300, 100, 1))
+    number = driver.contribute()
+    driver.tick(3_000)
+    driver.client.void_round(driver.sponsor, number)
+    for member in driver.members:
+        if driver.client.expected_in(member.index) != number + 1 and member.role is Role.VALIDATOR:
+            driver.client.check_in(member.operator)
+    driver.play(agreed(1, 1, 400))
+    ledger = driver.fresh_ledger()
+    assert [entry.onchain.header.round for entry in ledger.update()] == [0, 2]
+    assert ledger.entries[1].onchain.header.previous == ledger.entries[0].onchain.header_hash
+
+
+def test_a_reorganisation_below_what_was_replayed(driver: RunDriver) -> None:
+    driver.play(agreed(300, 100, 1))
+    snapshot = driver.chain.request("evm_snapshot")
+    driver.play(agreed(50, 0, 50))
+    ledger = driver.fresh_ledger()
+    ledger.update()
+    driver.chain.request("evm_revert", [snapshot])
+    driver.after_revert()
+    ledger.update()
+    assert [entry.onchain.header.round for entry in ledger.entries] == [0]
+    other = driver.play(agreed(1, 1, 900))
+    ledger.update()
+    assert [entry.settlement.header for entry in ledger.entries][1:] == [other.header]
+
+
+def test_claims_pay_once_what_was_earned(driver: RunDriver) -> None:
+    driver.play(agreed(300, 100, 1))
+    ledger = driver.fresh_ledger()
+    member = driver.members[0]
+    item = claimable(driver.client, ledger, member.account.address)
+    with pytest.raises(ChainError) as caught:
+        claim(driver.client, member.account, item)
+    assert caught.value.code == "not-final"
+    driver.tick(30)
+    token = driver.client.token()
+    before_wei = token.balance_of(member.account.address)
+    assert claim(driver.client, driver.sponsor, item) == item.due_wei > 0  # anybody may send it
+    assert token.balance_of(member.account.address) - before_wei == item.due_wei
+    assert driver.client.reputation_of(member.account.address) == item.leaf.reputation > 0
+    again = claimable(driver.client, ledger, member.operator.address)
+    assert again.due_wei == 0 and again.claimed_wei == again.cumulative_wei == item.due_wei
+    with pytest.raises(ChainError) as caught:
+        driver.client.claim(driver.sponsor, item.header, item.leaf, item.proof)
+    assert caught.value.code == "nothing-to-claim"
+    greedy = replace(item.leaf, cumulative_amount_wei=item.leaf.cumulative_amount_wei + 1)
+    with pytest.raises(ChainError) as caught:
+        driver.client.claim(driver.sponsor, item.header, greedy, item.proof)
+    assert caught.value.code == "bad-proof"
+
+
+def test_claims_add_up_over_rounds(driver: RunDriver) -> None:
+    driver.play(agreed(300, 100, 1))
+    driver.tick(30)
+    ledger = driver.fresh_ledger()
+    account = driver.members[1].account
+    first = claim(driver.client, account, claimable(driver.client, ledger, account.address))
+    driver.play(agreed(10, 90, 0))
+    driver.tick(30)
+    item = claimable(driver.client, ledger, account.address)
+    assert item.claimed_wei == first and item.due_wei == item.cumulative_wei - first > 0
+    assert claim(driver.client, account, item) == item.due_wei
+    assert driver.client.claimed(account.address) == item.cumulative_wei
+
+
+def test_who_has_nothing_to_claim_is_told_why(driver: RunDriver) -> None:
+    ledger = driver.fresh_ledger()
+    with pytest.raises(StateError) as caught:
+        claimable(driver.client, ledger, driver.members[0].account.address)
+    assert caught.value.code == "nothing-settled"
+    driver.play(agreed(300, 100, 1))
+    with pytest.raises(StateError) as caught:
+        claimable(driver.client, ledger, Sender(driver.chain, driver.keys[-1]).address)
+    assert caught.value.code == "not-in-registry"
