@@ -149,7 +149,8 @@ class ErrorFeedback:
 
     The first `accumulate` fixes the size P. What was sent is given dense, float32[P] with zeros elsewhere, or
     as the update itself. `sent_round`, saved in the same file, says of which round the sent part is, so that after a
-    crash it is given back once or not at all. Source: Seide et al. 2014 (1-bit SGD); the decay is SparseLoCo's (arXiv 2508.15706).
+    crash it is given back once or not at all. Sources: Seide et al. 2014 (1-bit SGD); the decay is SparseLoCo's
+    (arXiv 2508.15706).
     """
 
     def __init__(self, beta: float) -> None:
