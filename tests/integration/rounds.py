@@ -201,6 +201,9 @@ class RunDriver:
         """Commit, reveal and draw; returns the round."""
         number = self.client.status().round
         active = [m for m in self.of(Role.TRAINER) if m.slot not in silent_trainers and self._active(m, number)]
+        for member in active:
+            if self.client.expected_in(member.index) != number:
+                self.client.check_in(member.operator)
         blobs = {m.slot: self._put(b"contribution %d of %s" % (m.slot, number.to_bytes(4, "big"))) for m in active}
         for member in active:
             content_hash, cid = blobs[member.slot]
@@ -220,6 +223,10 @@ class RunDriver:
         vectors = {slot: opinion.vector(self.manifest.scoring.loss_unit) for slot, opinion in opinions.items()}
         blobs = {slot: self._put(opinion.blob(number)) for slot, opinion in opinions.items()}
         validators = self.of(Role.VALIDATOR)
+        expected = self.client.status().expected_validator_mask
+        for slot in opinions:
+            if not expected >> slot & 1:
+                self.client.check_in(validators[slot].operator)
         for slot in opinions:
             account = validators[slot].account.address
             terms = (number, account, vectors[slot], *blobs[slot], SALT)

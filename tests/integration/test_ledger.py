@@ -9,8 +9,9 @@ import pytest
 from emerit.chain.transactions import Sender
 from emerit.errors import ChainError, StateError
 from emerit.protocol.merkle import verify
-from emerit.protocol.types import Role
+from emerit.protocol.types import Leaf, ProofNode
 from emerit.run.claims import claim, claimable
+from emerit.run.ledger import SettledEntry
 from tests.integration.conftest import AnvilFactory
 from tests.integration.rounds import NEEDED_ACCOUNTS, RATE_WEI, Opinion, RunDriver
 
@@ -49,7 +50,7 @@ def test_the_ledger_replays_what_settled(driver: RunDriver) -> None:
     assert ledger.last_hash == driver.client.status().last_header_hash
 
 
-def _proofs(entry):  # type: ignore[no-untyped-def]
+def _proofs(entry: SettledEntry) -> list[tuple[Leaf, tuple[ProofNode, ...]]]:
     return [(leaf, entry.settlement.tree.proof(leaf.index)) for leaf in entry.settlement.leaves]
 
 
@@ -92,13 +93,13 @@ def test_who_joins_later_has_a_leaf_later(driver: RunDriver) -> None:
     ledger.update()
     assert len(ledger.leaves) == 5
     with pytest.raises(StateError) as caught:
-        ledger.proof(5)
+        ledger.proof(5, ledger.entries[0])
     assert caught.value.code == "not-in-registry"
     driver.play(agreed(1, 1, 1, 500))
     ledger.update()
-    leaf, proof = ledger.proof(5)
+    leaf, proof = ledger.proof(5, ledger.entries[1])
     assert leaf.account == driver.members[5].account.address and leaf.cumulative_amount_wei > 0
-    assert ledger.last is not None and verify(ledger.last.onchain.header, leaf, proof)
+    assert verify(ledger.entries[1].onchain.header, leaf, proof)
 
 
 def test_voided_rounds_are_passed_over(driver: RunDriver) -> None:
@@ -106,9 +107,6 @@ def test_voided_rounds_are_passed_over(driver: RunDriver) -> None:
     number = driver.contribute()
     driver.tick(3_000)
     driver.client.void_round(driver.sponsor, number)
-    for member in driver.members:
-        if driver.client.expected_in(member.index) != number + 1 and member.role is Role.VALIDATOR:
-            driver.client.check_in(member.operator)
     driver.play(agreed(1, 1, 400))
     ledger = driver.fresh_ledger()
     assert [entry.onchain.header.round for entry in ledger.update()] == [0, 2]
@@ -153,6 +151,22 @@ def test_claims_pay_once_what_was_earned(driver: RunDriver) -> None:
     with pytest.raises(ChainError) as caught:
         driver.client.claim(driver.sponsor, item.header, greedy, item.proof)
     assert caught.value.code == "bad-proof"
+
+
+def test_a_claim_is_made_against_the_newest_final_round(driver: RunDriver) -> None:
+    """Rounds may follow each other faster than their challenge windows end."""
+    driver.play(agreed(300, 100, 1))
+    driver.tick(30)
+    driver.play(agreed(10, 90, 0))
+    ledger = driver.fresh_ledger()
+    account = driver.members[0].account
+    item = claimable(driver.client, ledger, account.address)
+    assert item.header.round == 0 and len(ledger.entries) == 2
+    assert claim(driver.client, account, item) == item.due_wei > 0
+    driver.tick(30)
+    later = claimable(driver.client, ledger, account.address)
+    assert later.header.round == 1 and later.claimed_wei == item.cumulative_wei
+    assert claim(driver.client, account, later) == later.due_wei > 0
 
 
 def test_claims_add_up_over_rounds(driver: RunDriver) -> None:
