@@ -20,6 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8700)
     parser.add_argument("--database", default="sqlite:///.emerit/index.sqlite")
+    parser.add_argument("--refresh-seconds", type=float, default=1.0)
+    parser.add_argument("--from-block", type=int, default=0, help="a block before which the run did not exist")
     given = parser.parse_args(arguments)
     setup_logging(role="api")
     try:
@@ -31,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
                 host=given.host,
                 port=given.port,
                 database=given.database,
+                refresh_seconds=given.refresh_seconds,
+                from_block=given.from_block,
             )
         )
     except EmeritError as error:

@@ -1,25 +1,75 @@
-"""The HTTP API: routes over `Views`; errors are problem+json (RFC 9457), amounts wei as decimal strings."""
+"""The HTTP API: its routes. Answers come from a `Source`; errors are problem+json, amounts wei as decimal strings."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Protocol
 
 from fastapi import FastAPI, Path, Query, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry, generate_latest
-from starlette.exceptions import HTTPException as StarletteHTTPException
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emerit import PROTOCOL_VERSION, __version__
-from emerit.api.views import Views
-from emerit.errors import EmeritError, StateError, UnavailableError
+from emerit.api import views
+from emerit.api.answers import (
+    Alive,
+    ClaimAnswer,
+    EventsAnswer,
+    ParticipantAnswer,
+    ParticipantsAnswer,
+    Problem,
+    Ready,
+    ReputationAnswer,
+    RoundAnswer,
+    RoundsAnswer,
+    RunAnswer,
+    Version,
+)
+from emerit.api.problems import describe_problems, handle_errors, not_found
+from emerit.api.snapshot import Snapshot
+from emerit.indexer.index import Index
 
-CONTENT_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+HEADERS: Final = (
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+        b"frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-cache"),
+)
+MAX_PAGE: Final = 500
+
 Address = Annotated[str, Path(pattern="^0x[0-9a-fA-F]{40}$", description="Owner account or operator")]
+Number = Annotated[int, Path(ge=0, lt=1 << 32, description="Number of the round")]
+_LIMIT = Query(ge=1, le=MAX_PAGE, description="At most so many")
+_SINCE = Query(ge=0, lt=1 << 32, description="Only rounds from this number on")
+_NAME = Query(max_length=64, description="Only events of this name; may be repeated")
+_BEFORE = Query(pattern="^[0-9]{1,15}:[0-9]{1,9}$", description="`next` of the page before")
+
+
+class Source(Protocol):
+    """Where answers come from: the newest snapshot (None at the start), the index, and the contract's reputation."""
+
+    @property
+    def index(self) -> Index:
+        """The events."""
+
+    def snapshot(self) -> Snapshot | None:
+        """Return the newest snapshot."""
+
+    def reputation_on_chain(self, account: str) -> int:
+        """Return what the Reputation contract answers."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +80,7 @@ class Health:
     checks: Callable[[], dict[str, str]]
 
 
-def create_app(views: Views, health: Health, registry: CollectorRegistry) -> FastAPI:
+def create_app(source: Source, health: Health, registry: CollectorRegistry) -> FastAPI:
     """Build the application; nothing runs until a server serves it."""
     app = FastAPI(
         title="Emerit",
@@ -39,113 +89,170 @@ def create_app(views: Views, health: Health, registry: CollectorRegistry) -> Fas
         openapi_url="/v1/openapi.json",
         docs_url=None,  # the bundled page of FastAPI loads from a CDN
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
-    _errors(app)
-    _run_routes(app, views)
-    _participant_routes(app, views)
+    handle_errors(app)
+    _run_routes(app, source)
+    _participant_routes(app, source)
     _operating_routes(app, health, registry)
-    static = files("emerit.api").joinpath("static")
-    app.mount("/", StaticFiles(directory=str(static), html=True), name="page")
-
-    @app.middleware("http")
-    async def _headers(request: Request, call_next: Any) -> Response:
-        response: Response = await call_next(request)
-        response.headers["content-security-policy"] = CONTENT_POLICY
-        response.headers["x-content-type-options"] = "nosniff"
-        return response
-
+    app.mount("/", StaticFiles(directory=str(files("emerit.api").joinpath("static")), html=True), name="page")
+    app.add_middleware(Frame)
+    plain = app.openapi
+    app.openapi = lambda: describe_problems(plain())  # type: ignore[method-assign]
     return app
 
 
-def problem(status: int, code: str, cause: str, fix: str = "") -> JSONResponse:
-    """An error as problem+json with the project's code, cause and fix."""
-    return JSONResponse(
-        {"type": f"urn:emerit:{code}", "title": cause, "status": status, "code": code, "fix": fix},
-        status_code=status,
-        media_type="application/problem+json",
+class Frame:
+    """Around every response: headers for browsers; a HEAD request is answered as a GET, whose body the server drops."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *HEADERS]
+            await send(message)
+
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send_with_headers)
+
+
+def reply(request: Request, answer: BaseModel | None, missing: str = "") -> Response:
+    """Return an answer with an ETag of its content, or 304 when the client has it.
+
+    Raises:
+        HTTPException: 404 when there is no answer; `missing` says what is not there.
+    """
+    if answer is None:
+        raise not_found(missing)
+    body = answer.model_dump_json().encode()
+    tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+    known = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
+    if tag in known:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": tag})
+    return Response(body, media_type="application/json", headers={"etag": tag})
+
+
+def _now(source: Source) -> Snapshot:
+    now = source.snapshot()
+    if now is None:
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "The API has not read the whole run yet.")
+    return now
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    texts = {404: "Not there", 422: "The request is not valid", 503: "Starting, or a service does not answer"}
+    return {status: {"model": Problem, "description": texts[status]} for status in (*statuses, 503)}
+
+
+def _run_routes(app: FastAPI, source: Source) -> None:
+    @app.get("/v1/run", summary="The run: clock, members, money", response_model=RunAnswer, responses=_errors())
+    def run(request: Request) -> Response:
+        return reply(request, views.run_answer(_now(source)))
+
+    @app.get("/v1/rounds", summary="The settled rounds", response_model=RoundsAnswer, responses=_errors(422))
+    def rounds(request: Request, since: Annotated[int, _SINCE] = 0) -> Response:
+        return reply(request, views.rounds_answer(_now(source), since))
+
+    @app.get(
+        "/v1/rounds/{number}",
+        summary="One settled round with every verdict",
+        response_model=RoundAnswer,
+        responses=_errors(404, 422),
     )
+    def one_round(request: Request, number: Number) -> Response:
+        now = _now(source)
+        state = "was given up" if number in now.void else "has not settled"
+        return reply(request, views.round_answer(now, number), f"Round {number} {state}.")
 
-
-def _errors(app: FastAPI) -> None:
-    @app.exception_handler(StarletteHTTPException)
-    async def _http(_request: Request, error: StarletteHTTPException) -> JSONResponse:
-        code = "not-found" if error.status_code == 404 else "request-refused"
-        return problem(error.status_code, code, str(error.detail), "See /v1/openapi.json for the routes.")
-
-    @app.exception_handler(RequestValidationError)
-    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        return problem(
-            422, "request-invalid", f"{where}: {first['msg']}.", "See /v1/openapi.json for what is accepted."
-        )
-
-    @app.exception_handler(EmeritError)
-    async def _emerit(_request: Request, error: EmeritError) -> JSONResponse:
-        status = 503 if isinstance(error, UnavailableError) else 409 if isinstance(error, StateError) else 500
-        return problem(status, error.code, error.cause, error.fix)
-
-
-def _found(answer: dict[str, Any] | None, what: str) -> Any:
-    return answer if answer is not None else problem(404, "not-found", f"{what} is not in this run.")
-
-
-def _run_routes(app: FastAPI, views: Views) -> None:
-    @app.get("/v1/run", summary="The run: phase, members, money")
-    def run() -> dict[str, Any]:
-        return views.run()
-
-    @app.get("/v1/rounds", summary="All settled rounds")
-    def rounds() -> dict[str, Any]:
-        return views.rounds()
-
-    @app.get("/v1/rounds/{number}", summary="One settled round with every verdict", response_model=None)
-    def one_round(number: Annotated[int, Path(ge=0, lt=1 << 32)]) -> Any:
-        return _found(views.round(number), f"Settled round {number}")
-
-    @app.get("/v1/events", summary="The newest events, from the index")
+    @app.get("/v1/events", summary="The events, the newest first", response_model=EventsAnswer, responses=_errors(422))
     def events(
-        limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        before: Annotated[str | None, Query(pattern="^[0-9]{1,15}:[0-9]{1,9}$", description="`next` of a page")] = None,
-    ) -> dict[str, Any]:
-        block, _, position = (before or "").partition(":")
-        return views.events(limit, (int(block), int(position)) if before else None)
+        request: Request,
+        name: Annotated[list[str] | None, _NAME] = None,
+        limit: Annotated[int, _LIMIT] = 50,
+        before: Annotated[str | None, _BEFORE] = None,
+    ) -> Response:
+        block, _, place = (before or "").partition(":")
+        position = (int(block), int(place)) if before else None
+        return reply(request, views.events_answer(_now(source), source.index, name or [], limit, position))
 
 
-def _participant_routes(app: FastAPI, views: Views) -> None:
-    @app.get("/v1/participants", summary="Everybody, the best paid first")
-    def participants() -> dict[str, Any]:
-        return views.participants()
+def _participant_routes(app: FastAPI, source: Source) -> None:
+    @app.get(
+        "/v1/participants",
+        summary="Everybody, the best paid first",
+        response_model=ParticipantsAnswer,
+        responses=_errors(),
+    )
+    def participants(request: Request) -> Response:
+        return reply(request, views.participants_answer(_now(source)))
 
-    @app.get("/v1/participants/{address}", summary="What one earned in each round, and why", response_model=None)
-    def participant(address: Address) -> Any:
-        return _found(views.participant(address), address)
+    @app.get(
+        "/v1/participants/{address}",
+        summary="What one earned in each round, and why",
+        response_model=ParticipantAnswer,
+        responses=_errors(404, 422),
+    )
+    def participant(request: Request, address: Address) -> Response:
+        return reply(request, views.participant_answer(_now(source), address), _not_member(address))
 
-    @app.get("/v1/reputation/{address}", summary="MeritRank of a participant", response_model=None)
-    def reputation(address: Address) -> Any:
-        return _found(views.reputation(address), address)
+    @app.get(
+        "/v1/reputation/{address}",
+        summary="MeritRank of a participant",
+        response_model=ReputationAnswer,
+        responses=_errors(404, 422),
+    )
+    def reputation(request: Request, address: Address) -> Response:
+        now = _now(source)
+        entry = now.member(address)
+        if entry is None:
+            raise not_found(_not_member(address))
+        return reply(request, views.reputation_answer(now, entry, source.reputation_on_chain(entry.account)))
 
-    @app.get("/v1/claims/{address}", summary="Amount and proof that the contract accepts", response_model=None)
-    def claims(address: Address) -> Any:
-        return _found(views.claim(address), address)
+    @app.get(
+        "/v1/claims/{address}",
+        summary="Amount and proof that the contract accepts",
+        response_model=ClaimAnswer,
+        responses=_errors(404, 422),
+    )
+    def claims(request: Request, address: Address) -> Response:
+        return reply(request, views.claim_answer(_now(source), address), _not_member(address))
+
+
+def _not_member(address: str) -> str:
+    return f"{address} is neither an account nor an operator in this run."
 
 
 def _operating_routes(app: FastAPI, health: Health, registry: CollectorRegistry) -> None:
-    @app.get("/livez", summary="Whether the refresh loop turns")
-    def livez() -> JSONResponse:
+    @app.get(
+        "/livez",
+        summary="Whether the refresh loop turns",
+        response_model=Alive,
+        responses={503: {"model": Alive, "description": "It hangs or has ended: start the API again"}},
+    )
+    def livez() -> Response:
         alive = health.alive()
-        return JSONResponse({"alive": alive}, status_code=200 if alive else 503)
+        return JSONResponse(Alive(alive=alive).model_dump(), status_code=200 if alive else 503)
 
-    @app.get("/readyz", summary="Named checks; 503 when one fails")
-    def readyz() -> JSONResponse:
+    @app.get(
+        "/readyz",
+        summary="Named checks",
+        response_model=Ready,
+        responses={503: {"model": Ready, "description": "A check fails; its code says why"}},
+    )
+    def readyz() -> Response:
         checks = health.checks()
         ready = all(value == "ok" for value in checks.values())
-        return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
+        return JSONResponse(Ready(ready=ready, checks=checks).model_dump(), status_code=200 if ready else 503)
 
-    @app.get("/metrics", summary="Prometheus metrics")
+    @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
     def metrics() -> Response:
-        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/version", summary="Program and protocol version")
-    def version() -> dict[str, Any]:
-        return {"emerit": __version__, "protocol": PROTOCOL_VERSION}
+    @app.get("/version", summary="Program and protocol version", response_model=Version)
+    def version() -> Response:
+        return JSONResponse(Version(emerit=__version__, protocol=PROTOCOL_VERSION).model_dump())

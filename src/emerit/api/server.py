@@ -1,33 +1,44 @@
-"""Run the API: a refresh loop beside uvicorn, on loopback unless told otherwise."""
+"""Run the API: the refresh loops beside uvicorn, on loopback unless told otherwise."""
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
-import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
 
 import structlog
 import uvicorn
 
-from emerit.api.app import Health, create_app
-from emerit.api.views import Views
+from emerit.api.app import create_app
+from emerit.api.collect import Collector
+from emerit.api.evidence import EvidenceBook
+from emerit.api.refresh import Pulse, Refresher, health_of
 from emerit.chain.rpc import Chain
 from emerit.chain.run_client import RunClient
-from emerit.errors import EmeritError, PreconditionError
+from emerit.errors import PreconditionError
 from emerit.indexer.index import Index
 from emerit.ipfs.client import BlobStore
-from emerit.run.context import open_run
+from emerit.run.context import RunContext, open_run
+from emerit.scoring.evidence import MAX_EVIDENCE_BYTES
 from emerit.telemetry import Metrics
 
 log = structlog.get_logger("emerit.api")
 
-STALL_SECONDS = 60.0
+EVIDENCE_DEADLINE_SECONDS: Final = 5.0
+PROBE_DEADLINE_SECONDS: Final = 2.0
+GRACE_SECONDS: Final = 1
+END_SECONDS: Final = 1.0
+# A reorganisation may move the transaction that created the run into an earlier block.
+START_MARGIN_BLOCKS: Final = 64
 
 
 @dataclass(frozen=True)
 class ApiOptions:
-    """Where the API reads from and where it listens."""
+    """Where the API reads from and where it listens; `from_block` is one before which the run did not exist."""
 
     rpc_url: str
     ipfs_api: str
@@ -36,89 +47,80 @@ class ApiOptions:
     port: int = 8700
     database: str = "sqlite:///.emerit/index.sqlite"
     refresh_seconds: float = 1.0
-
-
-@dataclass
-class Refresher:
-    """Keeps the views fresh in a thread of its own; a failure is shown in `/readyz` and tried again."""
-
-    views: Views
-    metrics: Metrics
-    every_seconds: float
-    stop: threading.Event = field(default_factory=threading.Event)
-    last_turn: float = field(default_factory=time.monotonic)
-    trouble: str = "starting"
-    counted_rollbacks: int = 0
-
-    def run(self) -> None:
-        """Refresh until told to stop."""
-        while not self.stop.is_set():
-            try:
-                self.views.refresh()
-                self.trouble = "ok"
-            except EmeritError as error:
-                if self.trouble != error.code:
-                    log.warning("refresh failed", **error.as_dict())
-                self.trouble = error.code
-            except Exception:  # a fault of ours must show in /readyz, not end the loop unseen
-                log.exception("refresh failed")
-                self.trouble = "refresh-fault"
-            self.last_turn = time.monotonic()
-            self.metrics.indexer_head_block.set(self.views.index.head())
-            self.metrics.indexer_reorgs_total.inc(self.views.rollbacks - self.counted_rollbacks)
-            self.counted_rollbacks = self.views.rollbacks
-            self.stop.wait(self.every_seconds)
-
-    def health(self) -> Health:
-        """What the health routes ask."""
-        return Health(
-            alive=lambda: time.monotonic() - self.last_turn < STALL_SECONDS,
-            checks=self._checks,
-        )
-
-    def _checks(self) -> dict[str, str]:
-        checks = {"refresh": self.trouble, "rpc": "ok", "ipfs": "ok"}
-        try:
-            self.views.client.chain.block_number()
-        except EmeritError as error:
-            checks["rpc"] = error.code
-        try:
-            self.views.context.store.ready()
-        except EmeritError as error:
-            checks["ipfs"] = error.code
-        return checks
+    from_block: int = 0
 
 
 def serve_api(options: ApiOptions) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM, then end within three seconds.
 
     Raises:
-        PreconditionError: `port-in-use`.
+        PreconditionError: `port-in-use`, or the index's database cannot be used.
+        UsageError: an address or the database's URL is malformed.
+        RefusedError: the run's manifest is not what the run names.
         UnavailableError: chain or IPFS did not answer at the start.
     """
     listener = _listen(options.host, options.port)
-    metrics = Metrics("api")
-    chain = Chain(options.rpc_url)
-    client = RunClient(chain, options.run)
+    metrics, pulse = Metrics("api"), Pulse()
+
+    def observe(method: str, outcome: str) -> None:
+        metrics.observe_rpc(method, outcome)
+        pulse.beat()
+
+    client = RunClient(Chain(options.rpc_url, observe=observe), options.run, from_block=options.from_block)
     context = open_run(client, BlobStore(options.ipfs_api))
+    index = open_index(options.database, context)
+    evidence = EvidenceBook(index, lambda cid, sha256: _fetch(context, metrics, cid, sha256))
+    refresher = Refresher(Collector(context, index, evidence), index, evidence, metrics, options.refresh_seconds, pulse)
+    probe = Chain(options.rpc_url, client.chain.chain_id, PROBE_DEADLINE_SECONDS)
+    store = BlobStore(options.ipfs_api, PROBE_DEADLINE_SECONDS)
+    app = create_app(
+        refresher, health_of(refresher, {"rpc": probe.block_number, "ipfs": store.ready}), metrics.registry
+    )
+    log.info("serving", url=f"http://{options.host}:{listener.getsockname()[1]}", run=client.address)
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS)
+    with _signals_end_quietly():
+        refresher.start()
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            refresher.end(END_SECONDS)
+    log.info("stopped")
+
+
+def open_index(database: str, context: RunContext) -> Index:
+    """Open the index of a run's events. Raises as `Index`."""
+    client = context.client
     contracts = {
         "TrainingRun": client.address,
         "Rewards": client.rewards_address,
         "Stakes": client.stakes_address,
         "Reputation": client.reputation_address,
     }
-    index = Index(options.database, chain, contracts, client.start_block)
-    refresher = Refresher(Views(context, index), metrics, options.refresh_seconds)
-    app = create_app(refresher.views, refresher.health(), metrics.registry)
-    thread = threading.Thread(target=refresher.run, name="refresh", daemon=True)
-    thread.start()
-    log.info("serving", url=f"http://{options.host}:{options.port}", run=client.address)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+    return Index(database, client.chain, contracts, client.start_block - START_MARGIN_BLOCKS)
+
+
+def _fetch(context: RunContext, metrics: Metrics, cid: str, sha256: bytes) -> bytes:
+    outcome = "error"
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        data = context.fetch(cid, sha256, MAX_EVIDENCE_BYTES, EVIDENCE_DEADLINE_SECONDS)
+        outcome = "ok"
     finally:
-        refresher.stop.set()
-        thread.join(5)
+        metrics.observe_ipfs("cat", outcome)
+    return data
+
+
+@contextmanager
+def _signals_end_quietly() -> Iterator[None]:
+    """Keep the signals that uvicorn raises again after it has ended from killing the process, or raising here."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _listen(host: str, port: int) -> socket.socket:

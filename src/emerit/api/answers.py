@@ -1,0 +1,330 @@
+"""The shapes of the API's answers; `/v1/openapi.json` is made from them.
+
+Amounts are decimal strings of wei, hashes and addresses 0x-hex, times unix seconds of the chain. Every answer says as
+of which block it is: it shows everything up to that block, and may already show something of the next.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Wei = Annotated[str, Field(pattern=r"^[0-9]+$", description="wei, in decimal digits")]
+Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
+Hex = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
+
+
+class Answer(BaseModel):
+    """Base of everything that is answered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dated(Answer):
+    """An answer with the block that it belongs to."""
+
+    as_of_block: int
+
+
+class Problem(Answer):
+    """An error (RFC 9457). `code` is stable; `title` says what is wrong and `fix` what to do."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    fix: str
+
+
+class Trouble(Answer):
+    """Why the run cannot be followed further than the settled rounds that are shown."""
+
+    code: str
+    cause: str
+    fix: str
+
+
+class Contracts(Answer):
+    """Where the run's contracts are."""
+
+    training_run: Hex
+    rewards: Hex
+    stakes: Hex
+    reputation: Hex
+    token: Hex
+
+
+class RunAnswer(Dated):
+    """The run: clock, members, money."""
+
+    run: Hex
+    chain_id: int
+    name: str
+    model: str
+    contracts: Contracts
+    manifest_cid: str
+    manifest_sha256: Hash
+    state_root: Hash
+    phase: str
+    round: int
+    max_rounds: int = Field(description="0: until the sponsor closes the run")
+    closed: bool
+    phase_ends_at: int
+    timestamp: int = Field(description="time of the chain's newest block")
+    refreshed_at: int = Field(description="when the API last read the chain, by its own clock")
+    expected: int = Field(description="trainers that this round waits for")
+    commits: int
+    reveals: int
+    expected_validators: int
+    weight_commits: int
+    weight_reveals: int
+    attestations: int
+    trainers: int
+    validators: int
+    settled_rounds: int
+    void_rounds: int
+    loss: float | None = Field(description="agreed loss before the last settled round, nats a byte")
+    funded_wei: Wei
+    refunded_wei: Wei
+    owed_wei: Wei = Field(description="all that settled rounds gave, claimed or not")
+    claimed_wei: Wei
+    trouble: Trouble | None
+
+
+class RoundCore(Answer):
+    """What is said of a settled round wherever it is shown."""
+
+    round: int
+    loss: float | None = Field(description="agreed loss before the round, nats a byte; null when nobody gave one")
+    health: float | None = Field(description="by how much the last aggregate raised the loss, as validators measured")
+    accepted: int = Field(description="contributions with a weight of at least 1")
+    paid: int = Field(description="contributions with a weight above 1")
+    budget_wei: Wei
+    earned_wei: Wei
+    total_wei: Wei = Field(description="all that was earned up to and with this round")
+    state_root: Hash
+    settled_block: int
+    settled_at: int
+    final_at: int = Field(description="from then on the contract accepts claims against this round")
+    final: bool
+
+
+class RoundSummary(RoundCore):
+    """One settled round."""
+
+    contributions: int
+
+
+class RoundsAnswer(Dated):
+    """The settled rounds, the oldest first, and the numbers of those that were given up."""
+
+    rounds: list[RoundSummary]
+    void: list[int]
+
+
+class Verdict(Answer):
+    """What one validator said of one contribution. Weight and abstention are on chain, the rest is its evidence."""
+
+    validator: Hex
+    weight: int | None = Field(description="null: it abstained")
+    reason: str | None = Field(description="null: its evidence is not there")
+    why: str
+    s: float | None = Field(description="drop of the loss on random sequences, nats a byte")
+    se: float | None
+    own: float | None = Field(description="the same on its own assigned sequences")
+    own_se: float | None
+    gap: float | None
+    gap_se: float | None
+    gap_factor: float | None
+    b: float | None
+    score: float | None
+    score_se: float | None
+    cluster: int | None
+
+
+class Contribution(Answer):
+    """One revealed contribution of a round."""
+
+    index: int
+    slot: int
+    address: Hex
+    cid: str
+    sha256: Hash
+    weight: int
+    earned_wei: Wei
+    reason: str
+    why: str
+    verdicts: list[Verdict]
+
+
+class ValidatorPart(Answer):
+    """One validator's part in a round; what it did not reveal is null."""
+
+    index: int
+    slot: int
+    address: Hex
+    stake_units: int
+    outcome: str
+    why: str
+    earned_wei: Wei
+    base_loss: float | None
+    health: float | None
+    evidence_cid: str | None
+    evidence_sha256: Hash | None
+    evidence: str | None = Field(description="available, missing or refused")
+
+
+class HeaderFields(Answer):
+    """The header that the validators signed."""
+
+    run: Hex
+    round: int
+    attempt: int
+    previous: Hash
+    reveals: Hash
+    root: Hash
+    total_weight: str
+    total_amount_wei: Wei
+    leaf_count: int
+    budget_wei: Wei
+    state_root: Hash
+    aggregate_hash: Hash
+
+
+class RoundAnswer(RoundCore, Dated):
+    """One settled round in full."""
+
+    header: HeaderFields
+    header_hash: Hash
+    aggregate_cid: str
+    settled_tx: str
+    contributions: list[Contribution]
+    validators: list[ValidatorPart]
+
+
+class Participant(Answer):
+    """One member, over all rounds."""
+
+    index: int
+    slot: int
+    address: Hex
+    operator: Hex
+    role: str
+    stake_wei: Wei
+    active_from: int
+    active_until: int | None = Field(description="first round without it; null while it has not left")
+    contributions: int = Field(description="rounds in which it revealed a contribution, or weights")
+    accepted: int
+    last_round: int | None = Field(description="last settled round that it took part in")
+    earned_wei: Wei
+    claimed_wei: Wei
+    reputation: int = Field(description="in parts of 1000000000")
+    weight: int
+    mean_score: float | None
+    cluster: int | None
+    reasons: dict[str, int] = Field(description="how often each reason was given")
+
+
+class ParticipantsAnswer(Dated):
+    """Everybody: trainers, then validators, each the best paid first."""
+
+    participants: list[Participant]
+
+
+class PartInRound(Answer):
+    """What a member did in a round, what it earned, and why."""
+
+    round: int
+    took_part: bool
+    earned_wei: Wei
+    weight: int
+    reputation: int
+    reason: str
+    why: str
+    verdicts: list[Verdict]
+
+
+class ParticipantAnswer(Participant, Dated):
+    """One member with all its rounds, the oldest first."""
+
+    rounds: list[PartInRound]
+
+
+class ReputationPoint(Answer):
+    """Reputation after one round."""
+
+    round: int
+    reputation: int
+
+
+class ReputationAnswer(Dated):
+    """A member's MeritRank: round by round, and what the contract answers."""
+
+    address: Hex
+    role: str
+    reputation: int
+    of: int
+    on_chain: int = Field(description="what Reputation.reputationOf answers, decayed since it was shown to it")
+    history: list[ReputationPoint]
+
+
+class ClaimAnswer(Dated):
+    """What an account can claim, and the arguments of `Rewards.claim` that the contract accepts.
+
+    `header`, `leaf` and each node of `proof` have the contract's fields in the contract's order; integers of more
+    than 32 bits are decimal strings.
+    """
+
+    address: Hex
+    run: Hex
+    rewards_contract: Hex
+    round: int
+    final: bool = Field(description="whether the contract accepts the proof already")
+    final_at: int
+    cumulative_wei: Wei
+    claimed_wei: Wei
+    due_wei: Wei = Field(description="what this claim pays")
+    pending_wei: Wei = Field(description="earned in rounds that cannot be claimed against yet")
+    header: list[Any]
+    leaf: list[Any]
+    proof: list[list[Any]]
+
+
+class EventRow(Answer):
+    """One event of the run's contracts. Integers of more than 32 bits are decimal strings."""
+
+    block_number: int
+    block_hash: Hash
+    log_index: int
+    tx_hash: str
+    contract: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class EventsAnswer(Dated):
+    """A page of events, the newest first; `next` is the `before` of the following page, null on the last."""
+
+    events: list[EventRow]
+    next: str | None
+
+
+class Alive(Answer):
+    """Whether the refresh loop turns."""
+
+    alive: bool
+
+
+class Ready(Answer):
+    """Named checks: `ok`, or the code of what is wrong."""
+
+    ready: bool
+    checks: dict[str, str]
+
+
+class Version(Answer):
+    """Versions of the program and of the protocol that it speaks."""
+
+    emerit: str
+    protocol: int

@@ -1,0 +1,120 @@
+"""Puts snapshots of a run together: index, ledger, registry and evidence, each read only when it may have changed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from emerit.api.digest import RoundDigest, Tally, digest, tally
+from emerit.api.evidence import EvidenceBook
+from emerit.api.snapshot import Money, Snapshot
+from emerit.errors import EmeritError, RefusedError, StateError
+from emerit.indexer.index import Index, StepResult
+from emerit.protocol.types import RegistryEntry
+from emerit.run.context import RunContext
+from emerit.run.ledger import Ledger, SettledEntry
+
+
+class Collector:
+    """Follows a run for the API. One thread collects; whoever has a snapshot may read it from any thread."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        index: Index,
+        evidence: EvidenceBook,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._context, self._index, self._evidence, self._clock = context, index, evidence, clock
+        self._ledger = Ledger(context.client, context.manifest, context.params.validator_share_bps)
+        self._registry: tuple[RegistryEntry, ...] | None = None
+        self._money: Money | None = None
+        self._void: tuple[int, ...] = ()
+        self._digests: dict[bytes, tuple[SettledEntry, frozenset[bytes], RoundDigest]] = {}
+        self._tallies: tuple[tuple[RoundDigest, ...], int, tuple[Tally, ...]] = ((), 0, ())
+
+    def collect(self) -> tuple[Snapshot, StepResult]:
+        """Bring everything to the chain's head and return it, with what the index took in.
+
+        A settlement that does not follow from the revealed weights does not end this: the rounds before it are
+        shown, with the trouble.
+
+        Raises:
+            UnavailableError: chain or database did not answer.
+            ChainError: the chain refused a read.
+        """
+        step = self._index.step()
+        self._read_members(step)
+        self._read_money(step)
+        status = self._context.client.status()
+        trouble = self._follow(step)
+        entries = tuple(self._ledger.entries)
+        reveals = [reveal for entry in entries for reveal in entry.weights]
+        self._evidence.want(reveals)
+        digests = self._digest(entries)
+        snapshot = Snapshot(
+            context=self._context,
+            block=step.head,
+            refreshed_at=int(self._clock()),
+            status=status,
+            registry=self._registry or (),
+            money=self._money or Money(),
+            digests=digests,
+            tallies=self._tally(digests),
+            void=self._void,
+            evidence_states={
+                r.evidence_hash: self._evidence.state(r.evidence_hash) for e in entries for r in e.weights
+            },
+            trouble=trouble,
+        )
+        return snapshot, step
+
+    def _read_members(self, step: StepResult) -> None:
+        """Read the registry again when there was an event of Stakes, or when the chain was reorganised."""
+        if self._registry is None or step.rolled_back_blocks or "Stakes" in step.contracts:
+            self._registry = None  # should the read fail, the next turn tries again
+            self._registry = tuple(self._context.client.registry())
+
+    def _read_money(self, step: StepResult) -> None:
+        if self._money is None or step.rolled_back_blocks or "Rewards" in step.contracts:
+            self._money = None
+            client, claimed = self._context.client, Counter[str]()
+            for row in self._index.named("Claimed"):
+                claimed[str(row["arguments"]["account"]).lower()] += int(row["arguments"]["amountWei"])
+            self._money = Money(client.funded(), client.refunded(), dict(claimed))
+        self._void = tuple(int(row["arguments"]["round"]) for row in self._index.named("RoundVoided"))
+
+    def _follow(self, step: StepResult) -> EmeritError | None:
+        """Replay what has settled; what settled above the last block that stayed is replayed again."""
+        entries = self._ledger.entries
+        while entries and entries[-1].onchain.block > step.kept:
+            entries.pop()
+        try:
+            self._ledger.update()
+        except (StateError, RefusedError) as error:
+            return error
+        return None
+
+    def _digest(self, entries: tuple[SettledEntry, ...]) -> tuple[RoundDigest, ...]:
+        """Return all digests; one is worked out anew only when its round or the evidence for it has changed."""
+        records = self._evidence.records()
+        kept = {}
+        for entry in entries:
+            there = frozenset(w.evidence_hash for w in entry.weights if w.evidence_hash in records)
+            known = self._digests.get(entry.onchain.header_hash)
+            if known is None or known[0] is not entry or known[1] != there:
+                known = (entry, there, self._work_out(entry, records))
+            kept[entry.onchain.header_hash] = known
+        self._digests = kept
+        return tuple(item[2] for item in kept.values())
+
+    def _work_out(self, entry: SettledEntry, records: Mapping[bytes, Mapping[str, Any]]) -> RoundDigest:
+        return digest(entry, self._registry or (), records, self._context.manifest.scoring.loss_unit)
+
+    def _tally(self, digests: tuple[RoundDigest, ...]) -> tuple[Tally, ...]:
+        members = len(self._registry or ())
+        if self._tallies[1] != members or self._tallies[0] != digests:
+            self._tallies = (digests, members, tally(digests, members))
+        return self._tallies[2]
