@@ -71,7 +71,7 @@ def test_who_revealed_nothing_is_told_from_who_was_no_member() -> None:
 def test_validators_have_the_outcome_of_the_settlement() -> None:
     rows = [ROW, ROW, (300, None, 1), None]
     members = registry(trainers=3, validators=5)
-    entry = settled_entry(members, 0, [*rows, ROW], stakes=[100, 100, 100, 30, 0])
+    entry = settled_entry(members, 0, [*rows, ROW], stakes=[150, 150, 100, 30, 0])
     found = digest(entry, members, {}, LOSS_UNIT).parts
     outcomes = [found[index].reason for index in range(3, 8)]
     assert outcomes == ["paid", "paid", "not-covered", "no-reveal", "no-stake"]

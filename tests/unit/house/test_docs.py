@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from emerit.config import Settings, load_settings
 from emerit.devnet.summary import Evidence, ParticipantRecord, RoundRecord, Summary, check
 from emerit.model.table import parameter_count
 from emerit.protocol.merkle import payable
@@ -23,7 +24,7 @@ from emerit.protocol.settlement import ValidatorOutcome, settle
 from emerit.protocol.types import Role, RunParams
 from emerit.scoring.reasons import REASONS
 from tests.unit.cli.commands import arguments_of, options_of, required_of, tree
-from tests.unit.house.tree import ROOT, source, syntax
+from tests.unit.house.tree import ROOT, shipped_python_files, source, syntax
 from tests.unit.protocol.builders import Plain, inputs_for
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
@@ -33,6 +34,7 @@ SPAN = re.compile(r"`(emerit(?: [^`]+)?)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`]+)`")
 THREATS = 25
+OTHER_VARIABLES = {"EMERIT_HOME", "EMERIT_PASSWORD", "EMERIT_CONFIG", "EMERIT_DEMO_DIR"}
 
 
 @dataclass(frozen=True)
@@ -312,6 +314,24 @@ def test_every_skipped_outcome_says_what_to_do(page: str, program: str) -> None:
     assert len(reasons) >= 4
     assert reasons <= told
     assert all(all(row) for row in rows(page, "| skipped because |"))
+
+
+def test_configuration_examples_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"EMERIT_{name.upper()}", raising=False)
+    examples = [body for page in TEXTS for language, body in FENCE.findall(source(page)) if language == "toml"]
+    assert examples
+    for body in examples:
+        (tmp_path / "emerit.toml").write_text(body)
+        load_settings(config_file=tmp_path / "emerit.toml")
+
+
+def test_every_variable_is_one_that_is_read() -> None:
+    known = {f"EMERIT_{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
+    used = {name for page in TEXTS for name in re.findall(r"\bEMERIT_[A-Z_]+\b", source(page))}
+    assert used - known == set()
+    read = "".join(source(name) for name in shipped_python_files())
+    assert [name for name in OTHER_VARIABLES if f'"{name}"' not in read] == []
 
 
 def test_every_reason_says_what_to_do() -> None:
