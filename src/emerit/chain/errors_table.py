@@ -17,7 +17,7 @@ def kebab(name: str) -> str:
     return _WORDS.sub("-", name).lower()
 
 
-_MINTED_ELSEWHERE = "Check the amount and who signs; see emerit status."
+_MINTED_ELSEWHERE = "Check the amount and who signs; see `emerit run show`."
 _STRANGE_TOKEN = "Use a plain ERC-20 as the run's token."
 _PERMIT = "Sign a new permit."
 _REPORT = "This should not happen; please report it with the transaction."
@@ -74,7 +74,7 @@ ERRORS: Final[dict[str, tuple[str, str]]] = {
     ),
     "BudgetExceeded": (
         "The header's total of {totalAmountWei} is not between {leastWei} and {mostWei}.",
-        "Run emerit audit on the round before; this node's settlement differs from the chain's.",
+        "Compare with another node: this node's settlement differs from the chain's.",
     ),
     "TooEarly": ("This is possible from {until} on.", "Wait until then; the node does so by itself."),
     # -- Stakes
@@ -114,7 +114,7 @@ ERRORS: Final[dict[str, tuple[str, str]]] = {
     "NothingToRefund": ("Nothing is left over in the run {run}.", "Nothing to do."),
     "PoolExceeded": (
         "{wantWei} would be paid, but the run {run} has only {leftWei} left to pay.",
-        "Run emerit audit: a settlement promises more than the run holds.",
+        "Report it: a settlement promises more than the run holds.",
     ),
     "NotNewer": (
         "A reputation of round {storedRound} is stored for {account}; round {round} is not newer.",

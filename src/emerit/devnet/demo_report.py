@@ -201,7 +201,7 @@ def _print(stage: Stage, summary: Summary) -> None:
         "cluster",
         "weight",
         "reputation",
-        "claimed EMRT",
+        "claimed EMR",
         "why",
     )
     for row in table_rows(summary.participants):

@@ -22,6 +22,7 @@ from emerit.protocol.types import Status
 log = structlog.get_logger("emerit.node")
 
 WARN_EVERY_SECONDS = 30.0
+SAY_AFTER_SECONDS = 10.0
 
 
 @dataclass
@@ -87,7 +88,11 @@ class NodeLoop:
                 second signal ends it at once.
         """
         give_up: float | None = None
+        began, said = time.monotonic(), False
         while True:
+            if not said and time.monotonic() - began > SAY_AFTER_SECONDS:
+                said = True
+                log.info("waiting", waiting_for=waiting_for)
             if self.stop.is_set():
                 give_up = give_up or time.monotonic() + despite_stop_seconds
                 if self.hurry.is_set() or time.monotonic() >= give_up:
@@ -128,6 +133,6 @@ def lock_folder(folder: Path) -> int:
         raise PreconditionError(
             "folder-locked",
             f"Another node already works in {folder}.",
-            "Stop it first, or give this node a data folder of its own (--data-dir).",
+            "Stop it first: one key runs one node.",
         ) from error
     return descriptor
