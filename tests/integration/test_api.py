@@ -146,7 +146,9 @@ def test_a_round_with_an_absent_validator_and_a_silent_trainer(api: ApiProcess, 
     assert [v["outcome"] for v in one["validators"]] == ["paid", "paid", "no-reveal"]
     assert one["validators"][2]["evidence"] is None and one["validators"][2]["base_loss"] is None
     assert {c["slot"]: c["weight"] for c in one["contributions"]} == {0: 500, 2: 0}
-    silent = api.json(f"/v1/participants/{stage.driver.members[1].account.address}")
+    path = f"/v1/participants/{stage.driver.members[1].account.address}"
+    api.wait(lambda: "evidence-missing" not in api.json(path)["reasons"], "the evidence of every round")
+    silent = api.json(path)
     assert [r["took_part"] for r in silent["rounds"]] == [True, True, False]
     assert silent["rounds"][2]["reason"] == "not-revealed" and silent["last_round"] == 1
     assert silent["reasons"] == {"paid": 2, "not-revealed": 1}
@@ -373,8 +375,9 @@ def test_browsers_are_told_what_is_allowed(api: ApiProcess) -> None:
 
 
 def test_metrics(api: ApiProcess, stage: Stage) -> None:
+    head = f"emerit_indexer_head_block {float(stage.driver.chain.block_number())}"
+    api.wait(lambda: head in api.get("/metrics").body.decode(), "the head of the index")
     text = api.get("/metrics").body.decode()
-    assert f"emerit_indexer_head_block {float(stage.driver.chain.block_number())}" in text
     assert "emerit_indexer_reorgs_total 0.0" in text
     assert 'emerit_chain_rpc_requests_total{method="eth_getLogs",outcome="ok"}' in text
     assert 'emerit_ipfs_requests_total{op="cat",outcome="ok"}' in text

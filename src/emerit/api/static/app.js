@@ -62,7 +62,7 @@ function Facts({ run, rounds }) {
     ["phase", run.phase.replaceAll("_", " ")],
     ["loss", last ? last.loss.toFixed(4) : "—"],
     ["trainers", run.trainers], ["validators", run.validators],
-    ["earned", `${tokens(run.owed_wei)} EMRT`],
+    ["earned", `${tokens(run.owed_wei)} EMR`],
   ];
   return html`<ul class="facts">${facts.map(([name, value]) => html`<li><b>${value}</b><span>${name}</span></li>`)}</ul>`;
 }
@@ -70,7 +70,7 @@ function Facts({ run, rounds }) {
 function Leaderboard({ people }) {
   return html`<div class="scroll"><table id="leaderboard">
     <thead><tr><th>participant</th><th class="text">role</th><th>rounds</th><th>mean score</th><th>cluster</th>
-      <th>reputation</th><th>earned EMRT</th><th>claimed</th><th class="text">why</th></tr></thead>
+      <th>reputation</th><th>earned EMR</th><th>claimed</th><th class="text">why</th></tr></thead>
     <tbody>${people.map((p) => html`<tr key=${p.address}>
       <td><a href=${`v1/participants/${p.address}`}><code>${short(p.address)}</code></a></td>
       <td class="text">${p.role}</td><td>${p.contributions}</td>
@@ -82,7 +82,7 @@ function Leaderboard({ people }) {
 
 function Rounds({ rounds }) {
   return html`<div class="scroll"><table id="rounds">
-    <thead><tr><th>round</th><th>loss</th><th>contributions</th><th>accepted</th><th>budget EMRT</th><th class="text">state root</th></tr></thead>
+    <thead><tr><th>round</th><th>loss</th><th>contributions</th><th>accepted</th><th>budget EMR</th><th class="text">state root</th></tr></thead>
     <tbody>${rounds.toReversed().map((r) => html`<tr key=${r.round}>
       <td><a href=${`v1/rounds/${r.round}`}>${r.round}</a></td><td>${r.loss.toFixed(4)}</td><td>${r.contributions}</td>
       <td>${r.accepted}</td><td>${tokens(r.budget_wei)}</td><td class="text"><code>${r.state_root.slice(0, 18)}…</code></td>
