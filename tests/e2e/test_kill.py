@@ -6,15 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from emerit.chain.transactions import Sender
+from emerit.devnet.accounts import devnet_account
 from emerit.protocol.types import Phase
 from tests.e2e.network import Network
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
-ROUNDS = 7
+NO_LIMIT = 0
+
+
+def worked(net: Network, name: str, after: int) -> bool:
+    """Whether a node has submitted in a round after that one."""
+    return any(n > after and record["outcome"] == "submitted" for n, record in net.outcomes(name).items())
 
 
 def test_killed_nodes_rejoin_with_the_right_state_and_the_run_never_stops(tmp_path: Path) -> None:
-    with Network(tmp_path, trainers=3, validators=3, rounds=ROUNDS) as net:
+    with Network(tmp_path, trainers=3, validators=3, rounds=NO_LIMIT) as net:
         net.start_all()
         net.wait(lambda s: s.has_settled, 120, "the first settlement")
         status = net.wait(lambda s: s.phase is Phase.TRAIN, 60, "a training phase")
@@ -24,13 +31,13 @@ def test_killed_nodes_rejoin_with_the_right_state_and_the_run_never_stops(tmp_pa
         assert net.client.header_hash(status.round) is not None, "two of three validators are enough to settle"
         net.start("t0")
         net.start("v0")
-        net.wait(lambda s: s.phase is Phase.FINISHED, 300, "the end of the run")
+        for name in ("t0", "v0"):
+            net.wait(lambda _s, name=name: worked(net, name, status.round), 120, f"a round of {name} after its return")
+        net.client.close(Sender(net.chain, devnet_account()))
+        net.wait(lambda s: s.phase is Phase.FINISHED, 120, "the end of the run")
         settled = {item.header.round: "0x" + item.header.state_root.hex() for item in net.client.settled()}
         for name in net.names():
             net.children[name].process.wait(60)
             assert net.roots(name) == settled, f"{name} has other state roots"
-        for name in ("t0", "v0"):
-            submitted = {n for n, record in net.outcomes(name).items() if record["outcome"] == "submitted"}
-            assert any(n > status.round for n in submitted), f"{name} did no round after it came back"
         index = net.client.entry_of(net.addresses["t0"]).index  # type: ignore[union-attr]
         assert any(r.index == index for n in settled if n > status.round for r in net.client.reveals(n))
