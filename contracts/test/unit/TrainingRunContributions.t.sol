@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.34;
 
+import {IRunBase} from "../../src/interfaces/IRunBase.sol";
 import {ITrainingRun} from "../../src/interfaces/ITrainingRun.sol";
-import {Phase, Role} from "../../src/types/Types.sol";
+import {Phase, Role, RoundInfo, SignedCommit} from "../../src/types/Types.sol";
 import {RunFixture} from "../utils/RunFixture.sol";
 
 contract TrainingRunContributionsTest is RunFixture {
@@ -17,7 +18,7 @@ contract TrainingRunContributionsTest is RunFixture {
         private
     {
         vm.prank(operator);
-        run.reveal(round, contentHash_, cid, salt_);
+        run.reveal(round, operator, contentHash_, cid, salt_);
     }
 
     function toReveal() private {
@@ -28,22 +29,22 @@ contract TrainingRunContributionsTest is RunFixture {
     }
 
     function expectBadOpening(uint32 round, bytes32 opened) private {
-        bytes32 kept = bytes32(bytes24(commitment(round, 0)));
+        bytes32 kept = bytes32(bytes18(commitment(round, 0)));
         expectError(abi.encodeWithSelector(ITrainingRun.BadOpening.selector, kept, opened));
     }
 
-    function opening(address account, bytes32 contentHash_, string memory cid, bytes32 salt_)
+    function opening(uint16 slot, bytes32 contentHash_, string memory cid, bytes32 salt_)
         private
         view
         returns (bytes32)
     {
         return keccak256(
             abi.encode(
-                keccak256("emerit/contribution/v1"),
+                keccak256("emerit/contribution/v2"),
                 block.chainid,
                 address(run),
                 uint32(0),
-                account,
+                slot,
                 contentHash_,
                 keccak256(bytes(cid)),
                 salt_
@@ -86,14 +87,14 @@ contract TrainingRunContributionsTest is RunFixture {
 
     function test_RevertWhen_AValidatorCommits() public {
         startRun();
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRole.selector, 3, Role.Validator, Role.Trainer));
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongRole.selector, validatorOperator(0), Role.Validator, Role.Trainer));
         commitAs(validatorOperator(0), 0);
     }
 
     function test_RevertWhen_ANewcomerCommits() public {
         startRun();
         joinTrainer(3);
-        expectError(abi.encodeWithSelector(ITrainingRun.NotActive.selector, 6, 0));
+        expectError(abi.encodeWithSelector(ITrainingRun.NotActive.selector, 3, 0));
         commitAs(trainerOperator(3), 0);
     }
 
@@ -105,6 +106,13 @@ contract TrainingRunContributionsTest is RunFixture {
         run.start();
         expectError(abi.encodeWithSelector(ITrainingRun.NotActive.selector, 0, 0));
         commitAs(trainerOperator(0), 0);
+    }
+
+    function test_RevertWhen_CommittingNothing() public {
+        startRun();
+        expectError(abi.encodeWithSelector(ITrainingRun.EmptyCommitment.selector));
+        vm.prank(trainerOperator(0));
+        run.commit(0, bytes32(uint256(type(uint112).max)));
     }
 
     function test_RevertWhen_CommittingTwice() public {
@@ -126,11 +134,15 @@ contract TrainingRunContributionsTest is RunFixture {
         revealAs(trainerOperator(0), 0, contentHash(0, 0), CID, salt(0, 0));
     }
 
-    function test_RevertWhen_RevealingAsAnother() public {
+    function test_RevertWhen_RevealingForNobody() public {
         toReveal();
         expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, stranger));
         revealAs(stranger, 0, contentHash(0, 0), CID, salt(0, 0));
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRole.selector, 4, Role.Validator, Role.Trainer));
+        expectError(
+            abi.encodeWithSelector(
+                ITrainingRun.WrongRole.selector, validatorOperator(1), Role.Validator, Role.Trainer
+            )
+        );
         revealAs(validatorOperator(1), 0, contentHash(0, 0), CID, salt(0, 0));
         expectError(abi.encodeWithSelector(ITrainingRun.NotCommitted.selector, 2, 0));
         revealAs(trainerOperator(2), 0, contentHash(0, 0), CID, salt(0, 0));
@@ -142,7 +154,7 @@ contract TrainingRunContributionsTest is RunFixture {
         vm.prank(trainerOperator(1));
         run.commit(0, copied);
         vm.warp(run.status().phaseEndsAt);
-        bytes32 opened = opening(trainer(1), contentHash(0, 0), CID, salt(0, 0));
+        bytes32 opened = opening(1, contentHash(0, 0), CID, salt(0, 0));
         expectBadOpening(0, opened);
         revealAs(trainerOperator(1), 0, contentHash(0, 0), CID, salt(0, 0));
     }
@@ -150,11 +162,11 @@ contract TrainingRunContributionsTest is RunFixture {
     function test_RevertWhen_TheOpeningIsWrong() public {
         toReveal();
         bytes32 other = keccak256("other");
-        expectBadOpening(0, opening(trainer(0), other, CID, salt(0, 0)));
+        expectBadOpening(0, opening(0, other, CID, salt(0, 0)));
         revealAs(trainerOperator(0), 0, other, CID, salt(0, 0));
-        expectBadOpening(0, opening(trainer(0), contentHash(0, 0), "bafy", salt(0, 0)));
+        expectBadOpening(0, opening(0, contentHash(0, 0), "bafy", salt(0, 0)));
         revealAs(trainerOperator(0), 0, contentHash(0, 0), "bafy", salt(0, 0));
-        expectBadOpening(0, opening(trainer(0), contentHash(0, 0), CID, other));
+        expectBadOpening(0, opening(0, contentHash(0, 0), CID, other));
         revealAs(trainerOperator(0), 0, contentHash(0, 0), CID, other);
     }
 
@@ -166,7 +178,7 @@ contract TrainingRunContributionsTest is RunFixture {
         vm.warp(run.status().phaseEndsAt);
         expectError(
             abi.encodeWithSelector(
-                ITrainingRun.BadOpening.selector, bytes32(bytes24(sealed_)), commitment(0, 0)
+                ITrainingRun.BadOpening.selector, bytes32(bytes18(sealed_)), commitment(0, 0)
             )
         );
         revealAs(trainerOperator(0), 0, contentHash(0, 0), CID, salt(0, 0));
@@ -230,7 +242,7 @@ contract TrainingRunContributionsTest is RunFixture {
         startRunCheckedIn();
         skip(3);
         vm.expectEmit(address(run));
-        emit ITrainingRun.ContributionCommitted(0, 1, SEALED);
+        emit IRunBase.ContributionCommitted(0, 1, SEALED);
         commitAs(trainerOperator(1), 0);
 
         assertEq(run.status().commits, 1, "commits");
@@ -241,14 +253,16 @@ contract TrainingRunContributionsTest is RunFixture {
     function test_Reveal() public {
         toReveal();
         vm.expectEmit(address(run));
-        emit ITrainingRun.ContributionRevealed(0, 1, 1, contentHash(0, 1), CID);
+        emit IRunBase.ContributionRevealed(0, 1, contentHash(0, 1), CID);
         reveal(1);
 
         bytes32 cidHash = keccak256(bytes(CID));
-        bytes32 running = keccak256(abi.encode(bytes32(0), uint32(1), contentHash(0, 1), cidHash));
+        bytes32 running = keccak256(
+            abi.encode(noReveals(address(run), 0), uint16(1), contentHash(0, 1), cidHash)
+        );
         assertEq(run.roundInfo(0).revealsHash, running, "running hash");
         reveal(0);
-        running = keccak256(abi.encode(running, uint32(0), contentHash(0, 0), cidHash));
+        running = keccak256(abi.encode(running, uint16(0), contentHash(0, 0), cidHash));
         assertEq(run.roundInfo(0).revealsHash, running, "running hash of two");
         assertEq(run.status().reveals, 2, "reveals");
     }
@@ -256,7 +270,7 @@ contract TrainingRunContributionsTest is RunFixture {
     function test_RevealWithTheLongestCid() public {
         startRun();
         string memory cid = string(new bytes(128));
-        bytes32 sealed_ = opening(trainer(0), contentHash(0, 0), cid, salt(0, 0));
+        bytes32 sealed_ = opening(0, contentHash(0, 0), cid, salt(0, 0));
         vm.prank(trainerOperator(0));
         run.commit(0, sealed_);
         skip(60);
@@ -279,6 +293,146 @@ contract TrainingRunContributionsTest is RunFixture {
         assertEq(run.roundInfo(0).reveals, 3, "reveals before");
     }
 
+    function test_RevealByAnybody() public {
+        toReveal();
+        vm.prank(stranger);
+        run.reveal(0, trainerOperator(0), contentHash(0, 0), CID, salt(0, 0));
+
+        assertEq(run.status().reveals, 1, "reveals");
+        assertEq(run.expectedIn(trainerOperator(0)), 1, "the trainer is expected, not who sent it");
+    }
+
+    function test_ADrawMonthsLateCanOnlyBecomeVoid() public {
+        startRun();
+        skip(400 days);
+        run.draw(0);
+        RoundInfo memory info = run.roundInfo(0);
+
+        assertEq(info.drawnAt, info.openedAt + 2 ** 23, "as late as the clock counts");
+        assertEq(uint8(phase()), uint8(Phase.Expired), "phase");
+        run.voidRound(0);
+        assertEq(current(), 1, "next round");
+    }
+
+    /* RELAYED */
+
+    function batch(uint256 count) private view returns (SignedCommit[] memory items) {
+        items = new SignedCommit[](count);
+        for (uint256 i = 0; i < count; i++) {
+            items[i] = signedCommit(0, i);
+        }
+    }
+
+    function refuses(SignedCommit memory item) private {
+        SignedCommit[] memory items = new SignedCommit[](2);
+        (items[0], items[1]) = (item, signedCommit(0, 1));
+        vm.expectEmit(address(run));
+        emit IRunBase.CommitRefused(0, 0);
+        vm.expectEmit(address(run));
+        emit IRunBase.ContributionCommitted(0, 1, items[1].commitment);
+
+        assertEq(run.commitBatch(0, items), 1, "the other is taken");
+        assertEq(run.status().commits, 1, "commits");
+    }
+
+    function test_RevertWhen_ABatchIsTooLate() public {
+        startRun();
+        SignedCommit[] memory items = batch(1);
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongRound.selector, 1, 0));
+        run.commitBatch(1, items);
+        skip(60);
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Draw, Phase.Train));
+        run.commitBatch(0, items);
+    }
+
+    function test_ABatch() public {
+        startRunCheckedIn();
+        skip(5);
+        vm.prank(stranger);
+        assertEq(run.commitBatch(0, batch(3)), 3, "taken");
+
+        assertEq(run.status().commits, 3, "commits");
+        assertEq(run.status().expectedCommits, 3, "expected commits");
+        assertEq(run.roundInfo(0).trainEndsAt, block.timestamp, "all were expected");
+        reveal(0);
+        reveal(1);
+        reveal(2);
+        assertEq(run.status().reveals, 3, "they can be opened");
+    }
+
+    function test_AnEmptyBatch() public {
+        startRunCheckedIn();
+        assertEq(run.commitBatch(0, new SignedCommit[](0)), 0, "taken");
+        assertEq(uint8(phase()), uint8(Phase.Train), "nothing has ended");
+    }
+
+    function test_ABatchSkipsWhatIsOfAnotherRound() public {
+        startRun();
+        refuses(signedCommit(1, 0));
+    }
+
+    function test_ABatchSkipsWhatIsOfAnotherRun() public {
+        startRun();
+        (ITrainingRun other,) = createRun(defaultParams());
+        (ITrainingRun here, bytes32 sealed_) = (run, commitment(0, 0));
+        run = other;
+        SignedCommit memory item = signedCommit(0, 0);
+        run = here;
+        item.commitment = sealed_;
+        refuses(item);
+    }
+
+    function test_ABatchSkipsAStranger() public {
+        startRun();
+        refuses(signedCommit(0, 9));
+    }
+
+    function test_ABatchSkipsAMalformedSignature() public {
+        startRun();
+        SignedCommit memory item = signedCommit(0, 0);
+        item.r = 0;
+        refuses(item);
+    }
+
+    function test_ABatchSkipsTheOtherSignature() public {
+        startRun();
+        SignedCommit memory item = signedCommit(0, 0);
+        uint256 order = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
+        uint256 s = uint256(item.vs) & (type(uint256).max >> 1);
+        uint256 odd = uint256(item.vs) >> 255;
+        // The same point with the higher s and the other parity, as far as the form can say it.
+        item.vs = bytes32(((order - s) & (type(uint256).max >> 1)) | ((1 - odd) << 255));
+        refuses(item);
+    }
+
+    function test_ABatchSkipsAnEmptyCommitment() public {
+        startRun();
+        SignedCommit memory item;
+        (item.r, item.vs) = signCompact(
+            trainerKey(0),
+            keccak256(abi.encode(keccak256("Commit(uint32 round,bytes32 commitment)"), uint32(0), bytes32(0)))
+        );
+        refuses(item);
+    }
+
+    function test_ABatchSkipsANewcomer() public {
+        startRun();
+        joinTrainer(3);
+        refuses(signedCommit(0, 3));
+    }
+
+    function test_ABatchSkipsWhoHasCommitted() public {
+        startRun();
+        SignedCommit[] memory items = new SignedCommit[](2);
+        (items[0], items[1]) = (signedCommit(0, 0), signedCommit(0, 0));
+        vm.expectEmit(address(run));
+        emit IRunBase.CommitRefused(0, 1);
+
+        assertEq(run.commitBatch(0, items), 1, "the first is taken");
+        assertEq(run.commitBatch(0, items), 0, "none any more");
+        assertEq(run.status().commits, 1, "commits");
+    }
+
     function test_Draw() public {
         toReveal();
         reveal(0);
@@ -289,7 +443,7 @@ contract TrainingRunContributionsTest is RunFixture {
             abi.encode(keccak256("emerit/evaluate/v1"), block.chainid, address(run), uint32(0), uint256(42))
         );
         vm.expectEmit(address(run));
-        emit ITrainingRun.Drawn(0, seed);
+        emit IRunBase.Drawn(0, seed);
         vm.prank(stranger);
         run.draw(0);
 

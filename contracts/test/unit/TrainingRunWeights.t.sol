@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.34;
 
+import {IRunBase} from "../../src/interfaces/IRunBase.sol";
 import {ITrainingRun} from "../../src/interfaces/ITrainingRun.sol";
 import {Phase, Role} from "../../src/types/Types.sol";
 import {RunFixture} from "../utils/RunFixture.sol";
@@ -32,29 +33,9 @@ contract TrainingRunWeightsTest is RunFixture {
         vm.warp(run.status().phaseEndsAt);
     }
 
-    function opening(bytes memory lanes, bytes32 evidence, string memory cid, bytes32 salt_)
-        private
-        view
-        returns (bytes32)
-    {
-        return keccak256(
-            abi.encode(
-                keccak256("emerit/weights/v1"),
-                block.chainid,
-                address(run),
-                uint32(0),
-                validator(0),
-                keccak256(lanes),
-                evidence,
-                keccak256(bytes(cid)),
-                salt_
-            )
-        );
-    }
-
     function refusesOpening(bytes memory lanes, bytes32 evidence, string memory cid, bytes32 salt_) private {
-        bytes32 committed = weightsCommitment(0, 0);
-        bytes32 opened = opening(lanes, evidence, cid, salt_);
+        bytes32 committed = bytes32(bytes18(weightsCommitment(0, 0)));
+        bytes32 opened = weightsCommitment(0, 0, lanes, evidence, cid, salt_);
         expectError(abi.encodeWithSelector(ITrainingRun.BadOpening.selector, committed, opened));
         revealAs(validatorOperator(0), lanes, evidence, cid, salt_);
     }
@@ -88,21 +69,21 @@ contract TrainingRunWeightsTest is RunFixture {
         toScore();
         expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, stranger));
         commitAs(stranger, 0);
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRole.selector, 0, Role.Trainer, Role.Validator));
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongRole.selector, trainerOperator(0), Role.Trainer, Role.Validator));
         commitAs(trainerOperator(0), 0);
     }
 
-    function test_RevertWhen_CommittingWithoutVotingWeight() public {
+    function test_RevertWhen_CommittingWhileNotActive() public {
         joinAll();
         joinValidator(3);
-        vm.prank(validator(0));
-        stakes.leave(address(run));
+        leaveValidator(0);
         run.start();
         joinValidator(4);
         toScore();
-        expectError(abi.encodeWithSelector(ITrainingRun.NoVotingWeight.selector, 0, 0));
+        expectError(abi.encodeWithSelector(ITrainingRun.NotActive.selector, 0, 0));
         commitAs(validatorOperator(0), 0);
-        expectError(abi.encodeWithSelector(ITrainingRun.NoVotingWeight.selector, 4, 0));
+        // The seat that the first gave up.
+        expectError(abi.encodeWithSelector(ITrainingRun.NotActive.selector, 0, 0));
         commitAs(validatorOperator(4), 0);
     }
 
@@ -110,7 +91,7 @@ contract TrainingRunWeightsTest is RunFixture {
         startRun();
         toScore();
         commitAs(validatorOperator(1), 0);
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyCommitted.selector, 4, 0));
+        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyCommitted.selector, 1, 0));
         commitAs(validatorOperator(1), 0);
     }
 
@@ -137,9 +118,9 @@ contract TrainingRunWeightsTest is RunFixture {
         bytes memory lanes = vector(0, 0);
         expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, stranger));
         revealAs(stranger, lanes, evidenceHash(0, 0), CID, salt(0, 0));
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRole.selector, 1, Role.Trainer, Role.Validator));
+        expectError(abi.encodeWithSelector(ITrainingRun.WrongRole.selector, trainerOperator(1), Role.Trainer, Role.Validator));
         revealAs(trainerOperator(1), lanes, evidenceHash(0, 0), CID, salt(0, 0));
-        expectError(abi.encodeWithSelector(ITrainingRun.NotCommitted.selector, 5, 0));
+        expectError(abi.encodeWithSelector(ITrainingRun.NotCommitted.selector, 2, 0));
         revealAs(validatorOperator(2), lanes, evidenceHash(0, 0), CID, salt(0, 0));
     }
 
@@ -185,7 +166,7 @@ contract TrainingRunWeightsTest is RunFixture {
         toWeightReveal();
         revealWeights(0);
         bytes memory lanes = vector(0, 0);
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyRevealed.selector, 3, 0));
+        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyRevealed.selector, 0, 0));
         revealAs(validatorOperator(0), lanes, evidenceHash(0, 0), CID, salt(0, 0));
     }
 
@@ -195,7 +176,7 @@ contract TrainingRunWeightsTest is RunFixture {
         startRun();
         toScore();
         vm.expectEmit(address(run));
-        emit ITrainingRun.WeightsCommitted(0, 2, 5, SEALED);
+        emit IRunBase.WeightsCommitted(0, 2, SEALED);
         commitAs(validatorOperator(2), 0);
 
         assertEq(run.status().weightCommitMask, 4, "mask");
@@ -207,7 +188,7 @@ contract TrainingRunWeightsTest is RunFixture {
         bytes32 running = run.roundInfo(0).revealsHash;
         bytes memory lanes = vector(0, 1);
         vm.expectEmit(address(run));
-        emit ITrainingRun.WeightsRevealed(0, 1, 4, lanes, evidenceHash(0, 1), CID);
+        emit IRunBase.WeightsRevealed(0, 1, lanes, evidenceHash(0, 1), CID);
         revealAs(validatorOperator(1), lanes, evidenceHash(0, 1), CID, salt(0, 1));
 
         running = keccak256(abi.encode(running, uint16(1), keccak256(lanes), evidenceHash(0, 1)));

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from emerit.protocol.merkle import payable
+from emerit.protocol.settlement_tree import payable
 from emerit.protocol.reputation import (
     REPUTATION_ONE,
     Vote,

@@ -18,7 +18,7 @@ import pytest
 from emerit.config import Settings, load_settings
 from emerit.devnet.summary import Evidence, ParticipantRecord, RoundRecord, Summary, check
 from emerit.model.table import parameter_count
-from emerit.protocol.merkle import payable
+from emerit.protocol.settlement_tree import payable
 from emerit.protocol.presets import CLOCKS, PRESETS
 from emerit.protocol.settlement import ValidatorOutcome, settle
 from emerit.protocol.types import Role, RunParams
@@ -204,7 +204,7 @@ def test_summary_fields_are_those_of_the_dataclasses() -> None:
 def test_summary_checks_are_those_that_the_demo_makes() -> None:
     roles = ("honest", "free-rider", "sybil", "sybil", "validator")
     summary = Summary(3.0, 2.9, [RoundRecord(0, 2.5, 1, "0x", 1, 1)], [ParticipantRecord("0x", role) for role in roles])
-    check(summary, Evidence({"node": ["0x"]}, 1, 0))
+    check(summary, Evidence({"node": ["0x"]}, 1, 0, 0))
     table = rows("docs/demo.md", "| check |")
     assert set().union(*(names(row[0]) for row in table)) == set(summary.checks)
 

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.34;
+
+import {PayChain} from "./PayChain.sol";
+import {RunViews} from "./RunViews.sol";
+import {IPenalties} from "./interfaces/IRunDisputes.sol";
+import {IStakes} from "./interfaces/IStakes.sol";
+import {Commitment} from "./libraries/Commitment.sol";
+import {Lanes} from "./libraries/Lanes.sol";
+import {RoundClock} from "./libraries/RoundClock.sol";
+import {MAX_VALIDATORS} from "./types/Limits.sol";
+import {Epoch, Equivocation, Member, Round} from "./types/Storage.sol";
+import {Body, Fault, Header, Role, RoundStatus} from "./types/Types.sol";
+
+/// @title Penalties
+/// @notice The last part of a run's code: who signed what is slashed, who missed an act is fined. See `IPenalties`.
+/// @dev Called by delegation from `Disputes`, in the run's storage.
+contract Penalties is RunViews {
+    using Lanes for bytes32;
+    using RoundClock for Round;
+
+    uint16 private constant CHALLENGER_BPS = 1_000;
+    /// @dev A changed key is followed through so many changes.
+    uint256 private constant MOST_KEYS = 8;
+
+    constructor(address stakes_, address rewards_) PayChain(stakes_, rewards_) {}
+
+    /* SIGNERS */
+
+    /// @inheritdoc IPenalties
+    function equivocation(
+        Header calldata a,
+        bytes calldata signatureA,
+        Header calldata b,
+        bytes calldata signatureB
+    ) external onlyDelegated {
+        uint32 round = a.body.round;
+        _round(round);
+        bytes32 hashA = Commitment.headerHash(a);
+        bytes32 hashB = Commitment.headerHash(b);
+        require(hashA != hashB && _isSameWork(a.body, b.body), NotContradictory());
+        address operator = _signer(hashA, signatureA);
+        address operatorB = _signer(hashB, signatureB);
+        require(operator == operatorB, NotOneValidator(operator, operatorB));
+        Member memory member = _memberAs(operator, Role.Validator);
+        Equivocation storage e = _equivocations[round][member.slot];
+        require(e.provenAt == 0, AlreadyProven(round, member.slot));
+
+        e.index = IStakes(_stakes).entryOfOperator(address(this), operator).index;
+        e.attempt = a.body.attempt;
+        e.provenAt = uint40(block.timestamp);
+
+        emit Equivocated(round, member.slot, msg.sender);
+    }
+
+    /// @inheritdoc IPenalties
+    function precommit(bytes32 hash) external onlyDelegated {
+        // Not again: its time is what counts.
+        require(_precommits[hash] == 0, AlreadyPrecommitted(hash));
+
+        _precommits[hash] = block.timestamp;
+
+        emit Precommitted(msg.sender, hash);
+    }
+
+    /// @inheritdoc IPenalties
+    function punish(uint32 round, address challenger, bytes32 salt) external onlyDelegated {
+        Round storage r = _round(round);
+        Fault fault = _faultOf(r);
+        require(fault != Fault.None, NothingToPunish(round));
+        uint32 index = r.faultIndex;
+        if (fault == Fault.Withheld) {
+            challenger = _demands[round][r.attempt][index].from;
+        } else {
+            _checkChallenger(
+                precommitHash(round, r.attempt, fault, index, challenger, salt), challenger, r.faultAt
+            );
+        }
+        uint16 signers = r.faultSigners;
+
+        r.fault = Fault.None;
+        r.faultSigners = 0;
+
+        (uint32[] memory indices, uint128[] memory amountsWei) = _shares(signers, r.signedInEpoch);
+        uint128 slashedWei = IStakes(_stakes).slash(indices, amountsWei, challenger, CHALLENGER_BPS);
+
+        emit Punished(round, r.attempt, signers, slashedWei, challenger);
+    }
+
+    /// @inheritdoc IPenalties
+    function punishEquivocation(uint32 round, uint16 slot, address challenger, bytes32 salt)
+        external
+        onlyDelegated
+    {
+        Equivocation storage e = _equivocations[round][slot];
+        require(e.provenAt != 0 && !e.punished, NothingToPunish(round));
+        uint32 attempt = e.attempt;
+        _checkChallenger(
+            precommitHash(round, attempt, Fault.Equivocation, e.index, challenger, salt),
+            challenger,
+            e.provenAt
+        );
+
+        e.punished = true;
+
+        uint128 slashedWei = _slashOne(e.index, _slashWei(), challenger);
+
+        emit Punished(round, attempt, Lanes.bit(slot), slashedWei, challenger);
+    }
+
+    /// @inheritdoc IPenalties
+    function fineTrainer(uint32 round, address operator) external onlyDelegated {
+        Round storage r = _round(round);
+        Member storage member = _members[operator];
+        require(member.role == uint8(Role.Trainer), WrongRole(operator, Role(member.role), Role.Trainer));
+        require(member.committedIn == round + 1 && member.commitment != 0, NothingMissed(round));
+        _requireOver(r, r.revealEndsAt());
+
+        member.commitment = 0;
+
+        uint32 index = IStakes(_stakes).entryOfOperator(address(this), operator).index;
+        uint128 finedWei = _slashOne(index, _params.missFineWei, address(0));
+
+        emit Fined(round, Role.Trainer, member.slot, finedWei);
+    }
+
+    /// @inheritdoc IPenalties
+    function fineValidator(uint32 round, uint16 slot) external onlyDelegated {
+        require(slot < MAX_VALIDATORS, NoSuchSlot(slot));
+        Round storage r = _round(round);
+        uint16 bit = Lanes.bit(slot);
+        require(r.finedMask & bit == 0, NothingMissed(round));
+        if (r.weightRevealMask & bit != 0) {
+            // If nobody signed, a header may not have been possible.
+            bool missed = r.status == RoundStatus.Void && r.attestMask != 0 && r.attestMask & bit == 0;
+            require(missed, NothingMissed(round));
+        } else {
+            require(r.weightCommitMask & bit != 0, NothingMissed(round));
+            _requireOver(r, r.weightRevealEndsAt());
+        }
+
+        r.finedMask |= bit;
+
+        uint128 finedWei = _slashOne(_epochOf(round).seats[slot], _params.missFineWei, address(0));
+
+        emit Fined(round, Role.Validator, slot, finedWei);
+    }
+
+    /* INTERNAL */
+
+    /// @dev Whether both headers answer the same question, to which an honest validator has one answer. (The budget of
+    /// a round that is settled again may have changed in between, through no fault of the signer.)
+    function _isSameWork(Body calldata a, Body calldata b) private view returns (bool) {
+        return a.run == address(this) && b.run == address(this) && a.round == b.round
+            && a.attempt == b.attempt && a.previous == b.previous && a.reveals == b.reveals
+            && a.budgetWei == b.budgetWei;
+    }
+
+    /// @dev The present operator of the member that signed, also if it signed with a key that it has changed since.
+    function _signer(bytes32 structHash, bytes calldata signature) private view returns (address signer) {
+        require(signature.length == 64, MalformedSignature());
+        bytes32 digest = Commitment.digest(Commitment.domain(address(this)), structHash);
+        bytes32 r = bytes32(signature[:32]);
+        uint256 vs = uint256(bytes32(signature[32:]));
+        uint8 v = uint8(vs >> 255) + 27;
+        signer = ecrecover(digest, v, r, bytes32(vs << 1 >> 1));
+        require(signer != address(0), MalformedSignature());
+        for (uint256 i = 0; i < MOST_KEYS && _members[signer].role == uint8(Role.None); i++) {
+            signer = _successors[signer];
+        }
+    }
+
+    /// @dev A challenger must have precommitted before the fault; without one, others have had their time.
+    function _checkChallenger(bytes32 hash, address challenger, uint64 faultAt) private view {
+        if (challenger == address(0)) {
+            uint64 until = faultAt + _params.answerSeconds;
+            require(block.timestamp >= until, TooEarly(until));
+        } else {
+            uint64 committedAt = uint64(_precommits[hash]);
+            require(committedAt != 0 && committedAt < faultAt, NotPrecommitted(hash, committedAt, faultAt));
+        }
+    }
+
+    /// @dev What a wrong header costs, all its signers together.
+    function _slashWei() private view returns (uint128) {
+        uint256 wei_ =
+            uint256(_params.slashRounds) * _params.rewardRateWeiPerSecond * _params.nominalRoundSeconds;
+        return wei_ < type(uint128).max ? uint128(wei_) : type(uint128).max;
+    }
+
+    /// @dev Each signer's part of it, by voting weight.
+    function _shares(uint16 signers, uint24 epochNumber)
+        private
+        view
+        returns (uint32[] memory indices, uint128[] memory amountsWei)
+    {
+        Epoch memory epoch = _epochAt(epochNumber);
+        uint256 count;
+        uint256 weight;
+        for (uint16 slot = 0; slot < MAX_VALIDATORS; slot++) {
+            if (signers & Lanes.bit(slot) == 0) continue;
+            count++;
+            weight += epoch.stakeLanes.lane(slot);
+        }
+
+        indices = new uint32[](count);
+        amountsWei = new uint128[](count);
+        uint256 slashWei = _slashWei();
+        uint256 next;
+        for (uint16 slot = 0; slot < MAX_VALIDATORS; slot++) {
+            if (signers & Lanes.bit(slot) == 0) continue;
+            indices[next] = epoch.seats[slot];
+            amountsWei[next++] = uint128(slashWei * epoch.stakeLanes.lane(slot) / weight);
+        }
+    }
+
+    function _slashOne(uint32 index, uint128 amountWei, address challenger) private returns (uint128) {
+        uint32[] memory indices = new uint32[](1);
+        uint128[] memory amountsWei = new uint128[](1);
+        (indices[0], amountsWei[0]) = (index, amountWei);
+        return IStakes(_stakes).slash(indices, amountsWei, challenger, CHALLENGER_BPS);
+    }
+
+    /// @dev The phase that ends then is over: by time, or with the round.
+    function _requireOver(Round storage r, uint64 endsAt) private view {
+        bool over = r.status != RoundStatus.Open || block.timestamp >= endsAt;
+        require(over, TooEarly(endsAt));
+    }
+}

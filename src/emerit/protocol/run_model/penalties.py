@@ -1,0 +1,156 @@
+"""What wrong headers, double signatures and missed acts cost (`Penalties.sol`)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eth_abi.abi import encode as abi_encode
+from eth_utils.crypto import keccak
+
+from emerit.protocol.challenges import equivocates
+from emerit.protocol.run_model.base import Equivocation, Refusal, require
+from emerit.protocol.run_model.clock import Round
+from emerit.protocol.run_model.pay_chain import PayChain
+from emerit.protocol.types import MAX_VALIDATORS, ZERO_ADDRESS, Fault, Header, Role, RoundStatus
+
+CHALLENGER_BPS: Final = 1_000
+MOST_KEYS: Final = 8
+MAX_UINT128: Final = (1 << 128) - 1
+
+
+class Penalties(PayChain):
+    """By anyone; `challenger` is None where nobody is to be rewarded."""
+
+    def precommit(self, digest: bytes) -> None:
+        """Store when a hash was first shown."""
+        require(digest not in self.precommits, "AlreadyPrecommitted", digest)
+        self.precommits[digest] = self.world.now
+
+    def precommit_hash(
+        self, round_number: int, attempt: int, fault: Fault, index: int, challenger: str, salt: bytes
+    ) -> bytes:
+        """Return what to precommit to; for an equivocation `index` is the validator's registry index."""
+        types = ["address", "uint32", "uint32", "uint8", "uint32", "address", "bytes32"]
+        return keccak(abi_encode(types, [self.address, round_number, attempt, int(fault), index, challenger, salt]))
+
+    def equivocation(self, a: Header, signer_a: str, b: Header, signer_b: str) -> None:
+        """Show that one validator signed two headers; signers are the addresses that the signatures recover to."""
+        round_number = a.body.round
+        self.round(round_number)
+        require(a.body.run == self.address and equivocates(a, b), "NotContradictory")
+        first, second = self._present_operator(signer_a), self._present_operator(signer_b)
+        require(first == second, "NotOneValidator", first, second)
+        member = self.member_as(first, Role.VALIDATOR)
+        key = (round_number, member.slot)
+        require(key not in self.equivocations, "AlreadyProven", *key)
+        index = self.world.stakes.entry_of_operator(self, first).index
+        self.equivocations[key] = Equivocation(index, a.body.attempt, self.world.now)
+
+    def punish(self, round_number: int, challenger: str | None, salt: bytes) -> int:
+        """Slash all who signed the round's voided header; returns what was taken."""
+        found = self.round(round_number)
+        unpunished = found.status == RoundStatus.SETTLED and found.fault != Fault.NONE
+        require(unpunished, "NothingToPunish", round_number)
+        attempt, fault, index = found.attempt, found.fault, found.fault_index
+        if fault == Fault.WITHHELD:
+            challenger = self.demands[round_number, attempt, index].sender
+        else:
+            self._check_challenger(round_number, attempt, fault, index, challenger, salt, found.fault_at)
+        indices, amounts_wei = self._shares(found)
+        found.fault, found.fault_signers = Fault.NONE, 0
+        return self._slash(indices, amounts_wei, challenger)
+
+    def punish_equivocation(self, round_number: int, slot: int, challenger: str | None, salt: bytes) -> int:
+        """As `punish`, for one validator that signed two headers."""
+        proof = self.equivocations.get((round_number, slot))
+        if proof is None or proof.punished:
+            raise Refusal("NothingToPunish", round_number)
+        kind = Fault.EQUIVOCATION
+        self._check_challenger(round_number, proof.attempt, kind, proof.index, challenger, salt, proof.proven_at)
+        proof.punished = True
+        return self._slash([proof.index], [self.slash_wei()], challenger)
+
+    def fine_trainer(self, round_number: int, operator: str) -> int:
+        """Burn a fine of a trainer that did not open its commitment in time."""
+        found, member = self.round(round_number), self.members.get(operator)
+        have = Role.NONE if member is None else member.role
+        if member is None or have != Role.TRAINER:
+            raise Refusal("WrongRole", operator, have, Role.TRAINER)
+        missed = member.committed_in == round_number + 1 and member.commitment is not None
+        require(missed, "NothingMissed", round_number)
+        self._require_over(found, found.reveal_ends_at())
+        member.commitment = None
+        index = self.world.stakes.entry_of_operator(self, operator).index
+        return self._slash([index], [self.params.miss_fine_wei], None)
+
+    def fine_validator(self, round_number: int, slot: int) -> int:
+        """Burn a fine of a validator that did not open its weights, or signed nothing though others did."""
+        require(slot < MAX_VALIDATORS, "NoSuchSlot", slot)
+        found, bit = self.round(round_number), 1 << slot
+        require(not found.fined_mask & bit, "NothingMissed", round_number)
+        if found.weight_reveal_mask & bit:
+            void = found.status == RoundStatus.VOID and found.attest_mask != 0
+            require(void and not found.attest_mask & bit, "NothingMissed", round_number)
+        else:
+            require(bool(found.weight_commit_mask & bit), "NothingMissed", round_number)
+            self._require_over(found, found.weight_reveal_ends_at())
+        found.fined_mask |= bit
+        return self._slash([self.epoch_of(round_number).seats[slot]], [self.params.miss_fine_wei], None)
+
+    def slash_wei(self) -> int:
+        """Return what a wrong header costs, all its signers together."""
+        params = self.params
+        wei = params.slash_rounds * params.reward_rate_wei_per_second * params.nominal_round_seconds
+        return min(wei, MAX_UINT128)
+
+    # Internal
+
+    def _shares(self, found: Round) -> tuple[list[int], list[int]]:
+        """Return registry index and amount of each signer, by its voting weight."""
+        epoch = self.epochs[found.signed_in_epoch]
+        slots = [slot for slot in range(MAX_VALIDATORS) if found.fault_signers >> slot & 1]
+        weight = sum(epoch.stakes[slot] for slot in slots)
+        amounts_wei = [self.slash_wei() * epoch.stakes[slot] // weight for slot in slots]
+        return [epoch.seats[slot] for slot in slots], amounts_wei
+
+    def _slash(self, indices: list[int], amounts_wei: list[int], challenger: str | None) -> int:
+        if challenger == ZERO_ADDRESS:
+            challenger = None
+        return self.world.stakes.slash(
+            self,
+            indices,
+            amounts_wei,
+            challenger,
+            CHALLENGER_BPS,
+        )
+
+    def _check_challenger(
+        self,
+        round_number: int,
+        attempt: int,
+        fault: Fault,
+        index: int,
+        challenger: str | None,
+        salt: bytes,
+        fault_at: int,
+    ) -> None:
+        """Check that a challenger precommitted before the fault; without one, that others have had their time."""
+        if challenger is None or challenger == ZERO_ADDRESS:
+            until = fault_at + self.params.answer_seconds
+            require(self.world.now >= until, "TooEarly", until)
+            return
+        digest = self.precommit_hash(round_number, attempt, fault, index, challenger, salt)
+        at = self.precommits.get(digest, 0)
+        require(0 < at < fault_at, "NotPrecommitted", digest, at, fault_at)
+
+    def _present_operator(self, signer: str) -> str:
+        """Return who acts now for the member that a key acted for."""
+        for _ in range(MOST_KEYS):
+            if signer in self.members:
+                break
+            signer = self.successors.get(signer, ZERO_ADDRESS)
+        return signer
+
+    def _require_over(self, found: Round, ends_at: int) -> None:
+        over = found.status != RoundStatus.OPEN or self.world.now >= ends_at
+        require(over, "TooEarly", ends_at)
