@@ -4,8 +4,10 @@ pragma solidity 0.8.34;
 import {Challenges} from "./Challenges.sol";
 import {PayChain} from "./PayChain.sol";
 import {IHeaderDisputes} from "./interfaces/IRunDisputes.sol";
-import {Demand, DemandStatus, Round} from "./types/Storage.sol";
-import {Fault, Leaf, OpenedTree} from "./types/Types.sol";
+import {IStakes} from "./interfaces/IStakes.sol";
+import {Commitment} from "./libraries/Commitment.sol";
+import {Demand, DemandStatus, Equivocation, Member, Round} from "./types/Storage.sol";
+import {Body, Entry, Fault, Header, Leaf, OpenedTree, Role} from "./types/Types.sol";
 
 /// @title Disputes
 /// @notice The part of a run's code by which headers fall: challenges and demands. See `IHeaderDisputes`.
@@ -24,6 +26,33 @@ contract Disputes is Challenges {
     /// @dev Everything else.
     fallback() external onlyDelegated {
         _delegate(penalties);
+    }
+
+    /* SIGNERS */
+
+    /// @inheritdoc IHeaderDisputes
+    function equivocation(
+        Header calldata a,
+        bytes calldata signatureA,
+        Header calldata b,
+        bytes calldata signatureB
+    ) external onlyDelegated {
+        uint32 round = a.body.round;
+        _round(round);
+        bytes32 hashA = Commitment.headerHash(a);
+        bytes32 hashB = Commitment.headerHash(b);
+        require(hashA != hashB && _isSameWork(a.body, b.body), NotContradictory());
+        bytes32 domain = Commitment.domain(address(this));
+        address operator = _signer(domain, hashA, signatureA);
+        address operatorB = _signer(domain, hashB, signatureB);
+        require(operator == operatorB, NotOneValidator(operator, operatorB));
+        uint16 slot = _validatorSlot(operator);
+        Equivocation storage e = _equivocations[round][slot];
+        require(e.provenAt == 0, AlreadyProven(round, slot));
+
+        (e.operator, e.attempt, e.provenAt) = (operator, a.body.attempt, uint40(block.timestamp));
+
+        emit Equivocated(round, slot, msg.sender);
     }
 
     /* DEMANDS */
@@ -103,6 +132,36 @@ contract Disputes is Challenges {
     }
 
     /* INTERNAL */
+
+    /// @dev Whether both headers answer the same question, to which an honest validator has one answer. (The budget of
+    /// a round that is settled again may have changed in between, through no fault of the signer.)
+    function _isSameWork(Body calldata a, Body calldata b) private view returns (bool) {
+        return a.run == address(this) && b.run == address(this) && a.round == b.round
+            && a.attempt == b.attempt && a.previous == b.previous && a.reveals == b.reveals
+            && a.budgetWei == b.budgetWei;
+    }
+
+    function _signer(bytes32 domain, bytes32 structHash, bytes calldata signature)
+        private
+        pure
+        returns (address signer)
+    {
+        require(signature.length == 64, MalformedSignature());
+        bytes32 digest = Commitment.digest(domain, structHash);
+        signer = Commitment.signer(digest, bytes32(signature[:32]), bytes32(signature[32:]));
+        require(signer != address(0), MalformedSignature());
+    }
+
+    /// @dev The slot of the validator whose operator this is, or was: the registry keeps keys that were changed.
+    function _validatorSlot(address operator) private view returns (uint16) {
+        Member memory m = _members[operator];
+        if (m.role == uint8(Role.None)) {
+            Entry memory e = IStakes(_stakes).entryOfOperator(address(this), operator);
+            (m.role, m.slot) = (uint8(e.role), uint8(e.slot));
+        }
+        require(m.role == uint8(Role.Validator), WrongRole(operator, Role(m.role), Role.Validator));
+        return m.slot;
+    }
 
     function _openDemand(uint32 round, uint32 attempt, uint32 index) private view returns (Demand storage d) {
         d = _demands[round][attempt][index];

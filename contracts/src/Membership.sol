@@ -44,7 +44,6 @@ abstract contract Membership is IRunLife, PayChain {
                 role: uint8(role)
             })
         );
-        delete _successors[operator];
         _state.registrySize = registrySize;
         _state.trainerSlots = trainerSlots;
     }
@@ -70,8 +69,6 @@ abstract contract Membership is IRunLife, PayChain {
         _absences[newOperator] = _absences[oldOperator];
         delete _members[oldOperator];
         delete _absences[oldOperator];
-        _successors[oldOperator] = newOperator;
-        delete _successors[newOperator];
     }
 
     /// @inheritdoc IRunLife
@@ -142,9 +139,8 @@ abstract contract Membership is IRunLife, PayChain {
         bool now_ = here && phase <= Phase.Score;
         round = notStarted || now_ ? current : current + 1;
         require(_isActive(m, round), NotActive(m.slot, round));
-        uint16 expected = now_
-            ? r.expectedValidatorMask
-            : _coming.validatorMask | (here ? r.weightRevealMask : 0);
+        uint16 expected =
+            now_ ? r.expectedValidatorMask : _coming.validatorMask | (here ? r.weightRevealMask : 0);
         require(expected & bit == 0, AlreadyCheckedIn(m.slot, round));
         require(!now_ || r.weightCommitMask & bit == 0, AlreadyCommitted(m.slot, round));
 

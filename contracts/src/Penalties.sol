@@ -5,12 +5,11 @@ import {PayChain} from "./PayChain.sol";
 import {RunViews} from "./RunViews.sol";
 import {IPenalties} from "./interfaces/IRunDisputes.sol";
 import {IStakes} from "./interfaces/IStakes.sol";
-import {Commitment} from "./libraries/Commitment.sol";
 import {Lanes} from "./libraries/Lanes.sol";
 import {RoundClock} from "./libraries/RoundClock.sol";
 import {MAX_VALIDATORS} from "./types/Limits.sol";
 import {Epoch, Equivocation, Member, Round} from "./types/Storage.sol";
-import {Body, Fault, Header, Role, RoundStatus} from "./types/Types.sol";
+import {Fault, Role, RoundStatus} from "./types/Types.sol";
 
 /// @title Penalties
 /// @notice The last part of a run's code: who signed what is slashed, who missed an act is fined. See `IPenalties`.
@@ -20,38 +19,10 @@ contract Penalties is RunViews {
     using RoundClock for Round;
 
     uint16 private constant CHALLENGER_BPS = 1_000;
-    /// @dev A changed key is followed through so many changes.
-    uint256 private constant MOST_KEYS = 8;
 
     constructor(address stakes_, address rewards_) PayChain(stakes_, rewards_) {}
 
     /* SIGNERS */
-
-    /// @inheritdoc IPenalties
-    function equivocation(
-        Header calldata a,
-        bytes calldata signatureA,
-        Header calldata b,
-        bytes calldata signatureB
-    ) external onlyDelegated {
-        uint32 round = a.body.round;
-        _round(round);
-        bytes32 hashA = Commitment.headerHash(a);
-        bytes32 hashB = Commitment.headerHash(b);
-        require(hashA != hashB && _isSameWork(a.body, b.body), NotContradictory());
-        address operator = _signer(hashA, signatureA);
-        address operatorB = _signer(hashB, signatureB);
-        require(operator == operatorB, NotOneValidator(operator, operatorB));
-        Member memory member = _memberAs(operator, Role.Validator);
-        Equivocation storage e = _equivocations[round][member.slot];
-        require(e.provenAt == 0, AlreadyProven(round, member.slot));
-
-        e.index = IStakes(_stakes).entryOfOperator(address(this), operator).index;
-        e.attempt = a.body.attempt;
-        e.provenAt = uint40(block.timestamp);
-
-        emit Equivocated(round, member.slot, msg.sender);
-    }
 
     /// @inheritdoc IPenalties
     function precommit(bytes32 hash) external onlyDelegated {
@@ -95,15 +66,16 @@ contract Penalties is RunViews {
         Equivocation storage e = _equivocations[round][slot];
         require(e.provenAt != 0 && !e.punished, NothingToPunish(round));
         uint32 attempt = e.attempt;
+        uint32 index = IStakes(_stakes).entryOfOperator(address(this), e.operator).index;
         _checkChallenger(
-            precommitHash(round, attempt, Fault.Equivocation, e.index, challenger, salt),
+            precommitHash(round, attempt, Fault.Equivocation, index, challenger, salt),
             challenger,
             e.provenAt
         );
 
         e.punished = true;
 
-        uint128 slashedWei = _slashOne(e.index, _slashWei(), challenger);
+        uint128 slashedWei = _slashOne(index, _slashWei(), challenger);
 
         emit Punished(round, attempt, Lanes.bit(slot), slashedWei, challenger);
     }
@@ -147,28 +119,6 @@ contract Penalties is RunViews {
     }
 
     /* INTERNAL */
-
-    /// @dev Whether both headers answer the same question, to which an honest validator has one answer. (The budget of
-    /// a round that is settled again may have changed in between, through no fault of the signer.)
-    function _isSameWork(Body calldata a, Body calldata b) private view returns (bool) {
-        return a.run == address(this) && b.run == address(this) && a.round == b.round
-            && a.attempt == b.attempt && a.previous == b.previous && a.reveals == b.reveals
-            && a.budgetWei == b.budgetWei;
-    }
-
-    /// @dev The present operator of the member that signed, also if it signed with a key that it has changed since.
-    function _signer(bytes32 structHash, bytes calldata signature) private view returns (address signer) {
-        require(signature.length == 64, MalformedSignature());
-        bytes32 digest = Commitment.digest(Commitment.domain(address(this)), structHash);
-        bytes32 r = bytes32(signature[:32]);
-        uint256 vs = uint256(bytes32(signature[32:]));
-        uint8 v = uint8(vs >> 255) + 27;
-        signer = ecrecover(digest, v, r, bytes32(vs << 1 >> 1));
-        require(signer != address(0), MalformedSignature());
-        for (uint256 i = 0; i < MOST_KEYS && _members[signer].role == uint8(Role.None); i++) {
-            signer = _successors[signer];
-        }
-    }
 
     /// @dev A challenger must have precommitted before the fault; without one, others have had their time.
     function _checkChallenger(bytes32 hash, address challenger, uint64 faultAt) private view {

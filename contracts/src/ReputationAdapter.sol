@@ -76,13 +76,7 @@ contract ReputationAdapter {
     function readFeedback(uint256 agentId, address clientAddress, uint64 feedbackIndex)
         external
         view
-        returns (
-            int128 value,
-            uint8 valueDecimals,
-            string memory tag1,
-            string memory tag2,
-            bool isRevoked
-        )
+        returns (int128 value, uint8 valueDecimals, string memory tag1, string memory tag2, bool isRevoked)
     {
         bool known;
         (known, value) = _feedback(agentId);

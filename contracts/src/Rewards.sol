@@ -105,12 +105,10 @@ contract Rewards is IRewards, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IRewards
-    function claimNext(
-        address run,
-        uint32 leafCount,
-        ClaimLeaf calldata leaf,
-        bytes32[] calldata proof
-    ) external nonReentrant {
+    function claimNext(address run, uint32 leafCount, ClaimLeaf calldata leaf, bytes32[] calldata proof)
+        external
+        nonReentrant
+    {
         (bool fits, bytes32 root) = SettlementTree.claimRoot(leaf, leafCount, proof);
         require(fits, NoPurse(run));
         _pay(run, _purseAt(run, leafCount, root), leaf);
@@ -276,8 +274,7 @@ contract Rewards is IRewards, ReentrancyGuardTransient {
     /// @dev What must stay in the pool of a finished run: what its headers promise while it can be claimed, later
     /// just what was paid.
     function _owedWei(address run, uint256 paidWei) private view returns (uint256) {
-        uint64 claimableUntil =
-            ITrainingRun(run).finishedAt() + ITrainingRun(run).params().claimPeriodSeconds;
+        uint64 claimableUntil = ITrainingRun(run).finishedAt() + ITrainingRun(run).params().claimPeriodSeconds;
         if (block.timestamp >= claimableUntil) return paidWei;
         (bool any,,, bool isFinal) = ITrainingRun(run).payHead();
         bool certain = (!any || isFinal) && !ITrainingRun(run).behind();

@@ -4,7 +4,17 @@ pragma solidity 0.8.34;
 import {IRunBase} from "./interfaces/IRunBase.sol";
 import {RoundClock} from "./libraries/RoundClock.sol";
 import {MAX_CID_BYTES} from "./types/Limits.sol";
-import {Absence, Coming, Demand, Epoch, Equivocation, Member, Money, Round, RunState} from "./types/Storage.sol";
+import {
+    Absence,
+    Coming,
+    Demand,
+    Epoch,
+    Equivocation,
+    Member,
+    Money,
+    Round,
+    RunState
+} from "./types/Storage.sol";
 import {Phase, Role, RunParams} from "./types/Types.sol";
 
 /// @title RunStorage
@@ -31,8 +41,6 @@ abstract contract RunStorage is IRunBase {
     mapping(uint256 place => Epoch) internal _epochs;
     mapping(address operator => Member) internal _members;
     mapping(address operator => Absence) internal _absences;
-    /// @dev Who acts now for the member that an operator acted for: what it signed before still counts against it.
-    mapping(address former => address operator) internal _successors;
 
     // Disputes
     mapping(uint256 round => mapping(uint256 attempt => mapping(uint256 index => Demand))) internal _demands;

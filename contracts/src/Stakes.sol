@@ -67,8 +67,7 @@ contract Stakes is IStakes, ReentrancyGuardTransient {
         _checkOperator(g, run, operator, 0);
 
         uint32 index = uint32(g.entries.length);
-        uint16 slot =
-            role == Role.Trainer ? _takeTrainerSlot(g, run) : _takeSeat(g, run, index, amountWei);
+        uint16 slot = role == Role.Trainer ? _takeTrainerSlot(g, run) : _takeSeat(g, run, index, amountWei);
         g.byAccount[msg.sender] = index + 1;
         g.byOperator[operator] = index + 1;
         Entry storage e = g.entries.push();
@@ -165,9 +164,7 @@ contract Stakes is IStakes, ReentrancyGuardTransient {
         address challenger,
         uint16 challengerBps
     ) external nonReentrant returns (uint128 takenWei) {
-        require(
-            indices.length == amountsWei.length, LengthMismatch(indices.length, amountsWei.length)
-        );
+        require(indices.length == amountsWei.length, LengthMismatch(indices.length, amountsWei.length));
         require(challengerBps <= ONE_BPS, BadShare(challengerBps));
         Registry storage g = _registries[msg.sender];
         uint256 shareBps = challenger == address(0) ? 0 : challengerBps;

@@ -2,7 +2,8 @@
 pragma solidity 0.8.34;
 
 import {RunStorage} from "./RunStorage.sol";
-import {IRunActs} from "./interfaces/IRunCore.sol";
+import {IRunActs, IRunLife} from "./interfaces/IRunCore.sol";
+import {IHeaderDisputes} from "./interfaces/IRunDisputes.sol";
 import {Commitment} from "./libraries/Commitment.sol";
 import {Lanes} from "./libraries/Lanes.sol";
 import {RoundClock} from "./libraries/RoundClock.sol";
@@ -35,6 +36,7 @@ contract TrainingRun is IRunActs, RunStorage {
     /// @inheritdoc IRunActs
     address public immutable core;
 
+    address private immutable _disputes; // behind `core`
     // As in the settings: acts would pay for looking them up.
     uint256 private immutable _historyRounds;
     uint256 private immutable _revealSeconds;
@@ -45,6 +47,7 @@ contract TrainingRun is IRunActs, RunStorage {
     /// @dev Takes the settings as they are: the factory checks them. `core_` is a `Settlement`.
     constructor(address core_, RunParams memory params_, address sponsor_, address reputation_) {
         core = core_;
+        _disputes = IRunLife(core_).disputes();
         _historyRounds = params_.historyRounds;
         _revealSeconds = params_.revealSeconds;
         _weightRevealSeconds = params_.weightRevealSeconds;
@@ -56,9 +59,15 @@ contract TrainingRun is IRunActs, RunStorage {
         _reputation = reputation_;
     }
 
-    /// @dev Everything else that a run does.
+    /// @dev Everything else that a run does. Challenges go straight to their code: they have a bound on what they cost.
     fallback() external payable {
-        _delegate(core);
+        bytes4 f = msg.sig;
+        bool challenge = f == IHeaderDisputes.challengeAmount.selector
+            || f == IHeaderDisputes.challengeReputation.selector
+            || f == IHeaderDisputes.challengeCoverage.selector || f == IHeaderDisputes.equivocation.selector
+            || f == IHeaderDisputes.challengeSum.selector || f == IHeaderDisputes.challengeRow.selector
+            || f == IHeaderDisputes.challengeWeight.selector;
+        _delegate(challenge ? _disputes : core);
     }
 
     /* CONTRIBUTIONS */

@@ -153,11 +153,16 @@ class TrainerNode:
             self.resolve(pending)
 
     def tell_fault(self) -> None:
-        """Log a wrong settlement once. Pay waits until it is taken back; the state that was agreed stands."""
+        """Log a wrong settlement once. Pay waits until it is taken back; the state that was agreed stands.
+
+        Raises:
+            StateError: `wrong-settlement-final`, when nobody can take it back any more.
+        """
         fault = self.ledger.fault
         if fault is not None and fault.onchain.header_hash != self.fault_told:
             self.fault_told = fault.onchain.header_hash
             log.error("a wrong settlement stands", round=fault.onchain.round, **fault.error.as_dict())
+        self.ledger.refuse_final_fault()
 
     def resolve(self, pending: Pending) -> None:
         """After a round: what was not applied returns to the error feedback."""

@@ -1,6 +1,7 @@
 """A validator that, with its accomplices, once gives a stranger's part to its own account, and shows no leaves.
 
-`python -m tests.e2e.crooked ...` takes the arguments of `python -m emerit_validator`; CROOKED_ROUND says in which round.
+`python -m tests.e2e.crooked ...` takes the arguments of `python -m emerit_validator`; CROOKED_ROUND and
+CROOKED_ACCOUNT say in which round, and who gets it.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ class Network:
     children: dict[str, Child] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
+    clock: RunClock = CLOCK
 
     def __enter__(self) -> Network:
         self.devnet = Devnet(self.folder)
@@ -83,7 +84,7 @@ class Network:
             name="test",
             paths=default_corpus_files()[:12],
             preset="tiny",
-            clock=CLOCK,
+            clock=self.clock,
             seed=b"\x05" * 32,
             reward_rate_wei_per_second=10**18,
             max_rounds=self.rounds,

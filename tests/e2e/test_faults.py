@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import os
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from emerit.chain.transactions import Sender
+from emerit.cli.main import run as emerit
 from emerit.devnet.accounts import devnet_account
+from emerit.keys.keystore import Keystore
 from emerit.protocol.types import Fault, Phase
 from emerit.run.ledger import Ledger
-from tests.e2e.network import Network
+from tests.e2e.network import CLOCK, PASSWORD, Network
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 NO_LIMIT = 0
 CROOKED_ROUND = 1
+DISPUTABLE = replace(CLOCK, challenge_window_seconds=60, claim_period_seconds=1200).fitted()
 
 
 def test_a_theft_by_two_thirds_is_taken_back_and_costs_them_their_stake(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Network(tmp_path, trainers=2, validators=3, rounds=NO_LIMIT) as net:
+    with Network(tmp_path, trainers=2, validators=3, rounds=NO_LIMIT, clock=DISPUTABLE) as net:
         net.modules = {"v0": "tests.e2e.crooked", "v1": "tests.e2e.crooked"}
         net.make_wallets()
         monkeypatch.setenv("CROOKED_ROUND", str(CROOKED_ROUND))
+        monkeypatch.setenv("EMERIT_HOME", str(tmp_path / "home"))
         monkeypatch.setenv("CROOKED_ACCOUNT", net.addresses["v0"])
         net.start_all()
         net.wait(lambda s: any(r.round == CROOKED_ROUND for r in net.client.pay_chain()), 150, "the theft")
@@ -33,8 +39,12 @@ def test_a_theft_by_two_thirds_is_taken_back_and_costs_them_their_stake(
         assert (voided.round, voided.fault, voided.by) == (CROOKED_ROUND, Fault.WITHHELD, net.addresses["v2"])
         net.wait(lambda s: not s.behind and s.last_settled_round > CROOKED_ROUND, 120, "rounds settled after it")
         (punished,) = net.client.punished_headers()
-        assert punished.signer_mask & 0b100 == 0 and punished.slashed_wei > 0
+        slots = {name: net.client.entry_of(net.addresses[name]).slot for name in ("v0", "v1", "v2")}  # type: ignore[union-attr]
+        assert punished.signer_mask == 1 << slots["v0"] | 1 << slots["v1"] and punished.slashed_wei > 0
+        reward_wei = net.client.token().balance_of(net.addresses["v2"]) - 900 * 10**18
+        assert reward_wei == punished.slashed_wei // 10
         assert [item.attempt for item in net.client.pay_chain()][:2] == [0, 1]
+        left_from = leave(net, "t1")
         net.client.close(Sender(net.chain, devnet_account()))
         net.wait(lambda s: s.phase is Phase.FINISHED, 120, "the end of the run")
         for name in net.names():
@@ -44,8 +54,36 @@ def test_a_theft_by_two_thirds_is_taken_back_and_costs_them_their_stake(
         states = {item.round: "0x" + item.header.body.state_root.hex() for item in net.client.state_chain()}
         assert ledger.fault is None and [entry.round for entry in ledger.entries] == list(states)
         for name in net.names():
-            assert net.roots(name) == states, f"{name} has other state roots"
-        for name in ("t0", "t1"):
+            roots = net.roots(name)
+            assert roots == {number: states[number] for number in roots}, f"{name} has other state roots"
+            assert name == "t1" or len(roots) == len(states)
+        found = audit(net, capsys)
+        assert found["settlements_checked"] == found["states_checked"] == len(states)
+        assert found["states_without_contributions"] == []
+        assert [(item["round"], item["fault"]) for item in found["taken_back"]] == [(CROOKED_ROUND, "withheld")]
+        for name, last in (("t0", max(states)), ("t1", left_from - 1)):
             outcomes = net.outcomes(name)
-            assert {outcomes[number]["outcome"] for number in states} == {"submitted"}, outcomes
-    assert os.environ["CROOKED_ROUND"] == str(CROOKED_ROUND)
+            assert {outcomes[number]["outcome"] for number in states if number <= last} == {"submitted"}, outcomes
+
+
+def audit(net: Network, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What a stranger with nothing but chain and IPFS finds."""
+    command = ["audit", "--rpc-url", net.info.rpc_url, "--ipfs-api", net.info.ipfs_trainers_api]
+    capsys.readouterr()
+    code = emerit([*command, "--run", net.client.address, "--json"])
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert code == 0 and found["findings"] == [], found
+    return found
+
+
+def leave(net: Network, name: str) -> int:
+    """End a member's membership; its node ends by itself after its last round. Returns its first round without it."""
+    key = Keystore(net.folder / "wallets").load(name, PASSWORD)
+    net.client.leave(Sender(net.chain, key))
+    entry = net.client.entry_of(key.address)
+    assert entry is not None and entry.left_at > 0
+    net.wait(lambda s: s.round >= entry.active_until, 120, "the round after its last one")
+    assert net.children[name].process.wait(60) == 0
+    outcome = net.outcomes(name)[entry.active_until]
+    assert (outcome["outcome"], outcome["reason"]) == ("skipped", "left")
+    return entry.active_until

@@ -17,60 +17,17 @@ from pydantic import BaseModel
 
 from emerit.api import answers
 from emerit.api.dispute_answers import ChallengesAnswer
-from emerit.chain.anvil import AnvilProcess, find_anvil, free_port
 from emerit.chain.artifacts import load_abi
-from emerit.ipfs.client import BlobStore
-from emerit.ipfs.process import LocalNode
 from emerit.protocol.eip712 import header_digest
-from emerit.protocol.settlement import Settlement
 from emerit.protocol.settlement_tree import payable
 from emerit.protocol.types import Role
 from tests.integration.conftest import ROOT
-from tests.integration.rounds import NEEDED_ACCOUNTS, Opinion, RunDriver
-from tests.integration.served import ApiProcess
+from tests.integration.rounds import Opinion
+from tests.integration.served import LOSSES, ApiProcess, Stage, start_stage
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 STRANGER = Account.from_key(b"\x07" * 32).address
-LOSSES = (5.2, 4.1, 3.3)
-
-
-class Stage:
-    """An Anvil, an IPFS node, and a run of three trainers and three validators with three settled rounds."""
-
-    def __init__(self, folder: Path, store: BlobStore, ipfs_api: str, anvil: AnvilProcess) -> None:
-        self.folder, self.ipfs_api = folder, ipfs_api
-        self.driver = RunDriver(anvil, store)
-        self.driver.join(trainers=3, validators=3)
-        self.driver.start()
-        self.settled: list[Settlement] = []
-
-    def play_three(self) -> None:
-        """All agree; one publishes rubbish as evidence and one contribution is a copy; one validator is away."""
-        paid = Opinion((300, 100, 1), LOSSES[0], 0.001)
-        self.settled.append(self.driver.play(dict.fromkeys(range(3), paid)))
-        copy = Opinion((200, 80, 1), LOSSES[1], reasons={2: "duplicate"})
-        rubbish = replace(copy, evidence=b'{"trainers": {"0": {"reason": "<script>"}}}')
-        self.settled.append(self.driver.play({0: copy, 1: copy, 2: rubbish}))
-        last = Opinion((500, None, 0), LOSSES[2])
-        self.settled.append(self.driver.play({0: last, 1: last}, silent_trainers=[1]))
-
-    def api(self, name: str = "api") -> ApiProcess:
-        folder = self.folder / name
-        folder.mkdir(exist_ok=True)
-        return ApiProcess(folder, self.driver.anvil.rpc_url, self.ipfs_api, self.driver.client.address)
-
-
-def start_stage(folder: Path) -> Iterator[Stage]:
-    anvil = AnvilProcess(
-        free_port(),
-        block_time_seconds=None,
-        accounts=NEEDED_ACCOUNTS,
-        binary=find_anvil(ROOT),
-        log_path=folder / "anvil.log",
-    )
-    with anvil, LocalNode(folder / "ipfs", kind="library") as node:
-        yield Stage(folder, BlobStore(node.api_url), node.api_url, anvil)
 
 
 @pytest.fixture(scope="module")
@@ -363,9 +320,6 @@ def test_reputation_is_what_the_contract_answers(api: ApiProcess, stage: Stage) 
         ("/v1/challenges?kind=rumour", 422, "request-invalid"),
         ("/v1/challenges?limit=501", 422, "request-invalid"),
         ("/v1/rounds?limit=1001", 422, "request-invalid"),
-        (f"/v1/ccip/{STRANGER}/0x133af456{'00' * 32}", 404, "not-found"),
-        ("/v1/ccip/0x12/0x", 422, "request-invalid"),
-        (f"/v1/ccip/{STRANGER}/0x{'00' * 37}", 422, "request-invalid"),
     ],
 )
 def test_errors_are_problems(api: ApiProcess, path: str, status: int, code: str) -> None:

@@ -80,7 +80,10 @@ def test_custom_errors_of_each_contract_are_decoded(stage: Stage) -> None:
 
 def test_an_address_without_a_run(stage: Stage) -> None:
     nothing = RunClient(stage.chain, "0x" + "12" * 20)
-    assert error_of(nothing.status).code == "no-contract"
+    for read in (nothing.status, nothing.params):
+        error = error_of(read)
+        assert error.code == "no-contract"
+        assert nothing.address in error.cause, "the error says where nothing is"
     assert error_of(lambda: RunClient(stage.chain, "12")).code == "address-invalid"
     token = RunClient(stage.chain, stage.deployment.token)
     assert error_of(token.status).code == "reverted"

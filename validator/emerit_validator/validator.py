@@ -153,13 +153,19 @@ class ValidatorNode:
         return self.settle_round(number, intake, pending is not None)
 
     def follow(self) -> None:
-        """Bring state and ledger to the last settled round; what this node computed itself it need not fetch."""
+        """Bring state and ledger to the last settled round; what this node computed itself it need not fetch.
+
+        Raises:
+            StateError: `state-root-mismatch`, `wrong-settlement-final`: what two thirds of the stake agreed on is wrong
+                and cannot be taken back.
+        """
         settled = self.context.client.state_chain()
         if self.own is not None and self.own.is_next(self.follower, settled):
             self.follower.adopt(settled[self.follower.settled], self.own.blob)
             self.own = None
         self.follower.advance(settled, should_stop=self.loop.stop.is_set)
         self.ledger.update()
+        self.ledger.refuse_final_fault()
 
     def take_in(self, number: int) -> Intake | None:
         """Fetch contributions while they are revealed, and for a while after the evaluation seed is drawn."""

@@ -74,12 +74,8 @@ interface IRewards {
     /// @notice As `claim`, for the header that the run's purse is kept under (see `purse`): the cheapest way. It need
     /// not be opened again, because leaf and proof lead to its root.
     /// @param leafCount Of the header's tree.
-    function claimNext(
-        address run,
-        uint32 leafCount,
-        ClaimLeaf calldata leaf,
-        bytes32[] calldata proof
-    ) external;
+    function claimNext(address run, uint32 leafCount, ClaimLeaf calldata leaf, bytes32[] calldata proof)
+        external;
 
     /// @notice As `claim`, for many leaves of one header. If one can't be paid none is.
     function claimMany(

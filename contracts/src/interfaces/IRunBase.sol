@@ -58,9 +58,7 @@ interface IRunBase {
         string aggregateCid,
         uint16 signerMask
     );
-    event HeaderVoided(
-        uint32 indexed round, uint32 indexed attempt, Fault fault, uint32 index, address by
-    );
+    event HeaderVoided(uint32 indexed round, uint32 indexed attempt, Fault fault, uint32 index, address by);
     event RoundVoided(uint32 indexed round);
     event RunClosed();
     event RunFinished(uint32 lastRound);

@@ -177,6 +177,18 @@ interface IHeaderDisputes is IDisputesBase {
     function challengeIdentity(OpenedTree calldata tree, Leaf calldata leaf, bytes32[] calldata proof)
         external;
 
+    /* SIGNERS */
+
+    /// @notice One validator signed two headers of the same round, attempt, previous header, reveals and budget.
+    /// @dev Signatures of 64 bytes (EIP-2098) of the validator's present operator, or of one that it had before. No
+    /// header falls by it. Once per round and validator, while the run remembers the round.
+    function equivocation(
+        Header calldata a,
+        bytes calldata signatureA,
+        Header calldata b,
+        bytes calldata signatureB
+    ) external;
+
     /* DEMANDS */
 
     /// @notice Asks for a leaf to be shown within `answerSeconds`; else the header falls and its signers are slashed.
@@ -202,17 +214,7 @@ interface IHeaderDisputes is IDisputesBase {
 /// @title IPenalties
 /// @notice What it costs those who signed, or missed what they had to do; and the large views.
 interface IPenalties is IDisputesBase {
-    /* SIGNERS */
-
-    /// @notice One validator signed two headers of the same round, attempt, previous header, reveals and budget.
-    /// @dev Signatures of 64 bytes (EIP-2098) of the validator's present operator, or of one that it had before. No
-    /// header falls by it. Once per round and validator, while the run remembers the round.
-    function equivocation(
-        Header calldata a,
-        bytes calldata signatureA,
-        Header calldata b,
-        bytes calldata signatureB
-    ) external;
+    /* PENALTIES */
 
     /// @notice Stores when `hash` was first shown, so that a later challenge is known to be the caller's work.
     /// @dev hash = keccak256(abi.encode(run, round, attempt, fault, index, challenger, salt)), see `precommitHash`.

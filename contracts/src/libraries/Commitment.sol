@@ -41,8 +41,9 @@ library Commitment {
         bytes32 cidHash,
         bytes32 salt
     ) internal view returns (bytes32) {
-        return
-            keccak256(abi.encode(CONTRIBUTION, block.chainid, run, round, slot, contentHash, cidHash, salt));
+        return keccak256(
+            abi.encode(CONTRIBUTION, block.chainid, run, round, slot, contentHash, cidHash, salt)
+        );
     }
 
     /// @notice What a validator commits to before it reveals a weight vector.

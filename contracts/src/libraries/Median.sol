@@ -14,6 +14,8 @@ library Median {
     using Lanes for bytes32;
 
     uint256 private constant LANE = 0xFFFF;
+    uint256 private constant CELLS = 0x0000000100000001000000010000000100000001000000010000000100000001;
+    uint256 private constant EVEN_LANES = LANE * CELLS;
     /// @dev The lanes in the order of a search by halves, a nibble each from the lowest, up to a 1: so a row that is in
     /// order takes few steps.
     uint256 private constant ORDER = 0x10fdb97531ea62c48;
@@ -55,17 +57,15 @@ library Median {
     }
 
     /// @notice Stake of the lanes whose code is at most `limit`.
-    function stakeUpTo(bytes32 row, bytes32 stakes, uint256 limit) internal pure returns (uint256 sum) {
-        assembly ("memory-safe") {
-            // from the lowest lane up to the last that has stake
-            for {} stakes {} {
-                // its stake, if its code is not above the limit
-                sum := add(sum, mul(and(stakes, 0xffff), iszero(gt(and(row, 0xffff), limit))))
-                // the next lane
-                stakes := shr(16, stakes)
-                // of both
-                row := shr(16, row)
-            }
+    /// @dev Eight lanes at a time, each in a cell of 32 bits: bit 16 of 2^16 + limit - code says that it counts. A
+    /// product with a 1 in each cell has the sum of all cells in the highest.
+    function stakeUpTo(bytes32 row, bytes32 stakes, uint256 limit) internal pure returns (uint256) {
+        unchecked {
+            uint256 limits = (limit + 0x10000) * CELLS;
+            uint256 low = ((limits - (uint256(row) & EVEN_LANES)) >> 16) & CELLS;
+            uint256 high = ((limits - ((uint256(row) >> 16) & EVEN_LANES)) >> 16) & CELLS;
+            uint256 counted = ((low * LANE) & uint256(stakes)) + ((high * LANE) & (uint256(stakes) >> 16));
+            return (counted * CELLS) >> 224;
         }
     }
 }

@@ -11,8 +11,10 @@ library Minifloat {
 
     /// @notice The value of a code, at most 4095 << 30. `ABSTAIN` has none; the caller looks for it first.
     function decode(uint16 code) internal pure returns (uint64) {
-        uint64 exponent = code >> 11;
-        uint64 mantissa = code & 0x7FF;
-        return exponent == 0 ? mantissa : (2048 + mantissa) << (exponent - 1);
+        unchecked {
+            uint256 exponent = code >> 11;
+            uint256 mantissa = code & 0x7FF;
+            return uint64(exponent == 0 ? mantissa : (2048 + mantissa) << (exponent - 1));
+        }
     }
 }

@@ -87,9 +87,7 @@ library Params {
         _require("validatorShareBps", p.validatorShareBps <= ONE_BPS);
         // What a wrong header costs, and with it every budget, stays far from the end of its type.
         uint256 budgets = uint256(p.nominalRoundSeconds) * (p.slashRounds == 0 ? 1 : p.slashRounds);
-        _require(
-            "rewardRateWeiPerSecond", budgets * p.rewardRateWeiPerSecond <= uint256(type(uint128).max)
-        );
+        _require("rewardRateWeiPerSecond", budgets * p.rewardRateWeiPerSecond <= uint256(type(uint128).max));
         _require("stakeUnitWei", p.stakeUnitWei > 0);
         // Else a validator could join without any voting weight.
         _require("minValidatorStakeWei", p.minValidatorStakeWei >= p.stakeUnitWei);

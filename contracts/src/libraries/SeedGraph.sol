@@ -47,25 +47,29 @@ library SeedGraph {
     }
 
     /// @dev What each validator passes on is the payable part of the smaller of its weight and the consensus, by stake.
+    /// Unchecked: with a stake below 2^16 and a weight below 2^64, no sum here passes 2^84.
     function _flows(bytes32 row, bytes32 stakes, uint256 weight)
         private
         pure
         returns (uint256 flow, uint256 mostFlow, uint256 voting, uint256 staked)
     {
-        for (uint256 rest = uint256(stakes); rest != 0; rest >>= 16) {
-            uint256 stake = rest & 0xFFFF;
-            uint16 code = uint16(uint256(row));
-            row >>= 16;
-            if (stake == 0) continue;
-            staked++;
-            if (code == Minifloat.ABSTAIN) continue;
-            voting += stake;
-            uint256 given = Minifloat.decode(code);
-            if (given > weight) given = weight;
-            if (given < 2) continue;
-            uint256 part = stake * given;
-            flow += part;
-            if (part > mostFlow) mostFlow = part;
+        unchecked {
+            uint256 lanes = uint256(row);
+            for (uint256 rest = uint256(stakes); rest != 0; rest >>= 16) {
+                uint256 stake = rest & 0xFFFF;
+                uint256 code = lanes & 0xFFFF;
+                lanes >>= 16;
+                if (stake == 0) continue;
+                staked++;
+                if (code == Minifloat.ABSTAIN) continue;
+                voting += stake;
+                uint256 part = Minifloat.decode(uint16(code));
+                if (part > weight) part = weight;
+                if (part < 2) continue;
+                part *= stake;
+                flow += part;
+                if (part > mostFlow) mostFlow = part;
+            }
         }
     }
 }

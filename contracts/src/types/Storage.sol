@@ -120,7 +120,7 @@ struct Demand {
 
 /// @dev Proof that a validator signed two headers. One slot.
 struct Equivocation {
-    uint32 index; // registry index of the validator
+    address operator; // present or former, of the validator
     uint32 attempt;
     uint40 provenAt;
     bool punished;

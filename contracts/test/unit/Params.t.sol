@@ -21,6 +21,7 @@ contract ParamsTest is BaseTest {
 
     function setUp() public {
         checker = new Checker();
+        delete p;
         p.rewardToken = address(1);
         p.manifestHash = keccak256("manifest");
         p.manifestCid = string(new bytes(128));

@@ -77,9 +77,7 @@ contract ReputationTest is MoneyFixture {
         expectError(unknown);
         reputation.scoreFrom(account(0), opened, leaves[0], proof);
         run.setHeader(0, 0, true);
-        expectError(
-            abi.encodeWithSelector(IReputation.UnknownHeader.selector, address(run), 0, hash, 0)
-        );
+        expectError(abi.encodeWithSelector(IReputation.UnknownHeader.selector, address(run), 0, hash, 0));
         reputation.materialise(opened, leaves[0], proof);
     }
 

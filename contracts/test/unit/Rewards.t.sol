@@ -479,9 +479,7 @@ contract RewardsTest is MoneyFixture {
             claim(i);
         }
         (ClaimLeaf memory leaf, bytes32[] memory proof) = (claimLeaf(4), proofOf(4));
-        expectError(
-            abi.encodeWithSelector(IRewards.PoolExceeded.selector, address(run), 1 ether, 0.5 ether)
-        );
+        expectError(abi.encodeWithSelector(IRewards.PoolExceeded.selector, address(run), 1 ether, 0.5 ether));
         rewards.claim(address(run), opened, leaf, proof);
     }
 
@@ -572,9 +570,7 @@ contract RewardsTest is MoneyFixture {
         rewards.refund(address(hostile));
         assertEq(token.balanceOf(stranger), 4.5 ether, "the rest, now");
         (ClaimLeaf memory leaf, bytes32[] memory proof) = (claimLeaf(1), proofOf(1));
-        expectError(
-            abi.encodeWithSelector(IRewards.PoolExceeded.selector, address(hostile), 0.5 ether, 0)
-        );
+        expectError(abi.encodeWithSelector(IRewards.PoolExceeded.selector, address(hostile), 0.5 ether, 0));
         rewards.claimNext(address(hostile), 6, leaf, proof);
         assertEq(token.balanceOf(address(rewards)), POOL_WEI, "the others' is there");
     }

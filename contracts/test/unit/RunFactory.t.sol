@@ -31,20 +31,12 @@ contract RunFactoryTest is RunFixture {
         factory.createRun(p);
     }
 
-    function test_RevertWhen_SetUpTwice() public {
-        expectError(abi.encodeWithSelector(Initializable.InvalidInitialization.selector));
-        run.initialize(defaultParams(), stranger, address(reputation));
+    function test_RevertWhen_TheReputationIsSetUpAgain() public {
         expectError(abi.encodeWithSelector(Initializable.InvalidInitialization.selector));
         reputation.initialize(stranger, 1);
-    }
-
-    function test_RevertWhen_CodeItselfIsSetUp() public {
-        ITrainingRun core = ITrainingRun(factory.core());
+        Reputation code = Reputation(factory.reputationImplementation());
         expectError(abi.encodeWithSelector(Initializable.InvalidInitialization.selector));
-        core.initialize(defaultParams(), stranger, address(reputation));
-        Reputation reputationCode = Reputation(factory.reputationImplementation());
-        expectError(abi.encodeWithSelector(Initializable.InvalidInitialization.selector));
-        reputationCode.initialize(address(run), 1);
+        code.initialize(address(run), 1);
     }
 
     /* EFFECTS */

@@ -726,6 +726,8 @@ contract StakesTest is MoneyFixture {
         skip(UNBONDING_SECONDS);
         withdrawAs(member);
         assertEq(silent.balanceOf(member), 70 ether, "the rest");
-        assertEq(silent.balanceOf(address(stakes)), 27 ether, "what could not be burned stays, in nobody's stake");
+        assertEq(
+            silent.balanceOf(address(stakes)), 27 ether, "what could not be burned stays, in nobody's stake"
+        );
     }
 }

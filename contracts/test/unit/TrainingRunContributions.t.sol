@@ -2,6 +2,7 @@
 pragma solidity 0.8.34;
 
 import {IRunBase} from "../../src/interfaces/IRunBase.sol";
+import {IRunActs} from "../../src/interfaces/IRunCore.sol";
 import {ITrainingRun} from "../../src/interfaces/ITrainingRun.sol";
 import {Phase, Role, RoundInfo, SignedCommit} from "../../src/types/Types.sol";
 import {RunFixture} from "../utils/RunFixture.sol";
@@ -30,7 +31,7 @@ contract TrainingRunContributionsTest is RunFixture {
 
     function expectBadOpening(uint32 round, bytes32 opened) private {
         bytes32 kept = bytes32(bytes18(commitment(round, 0)));
-        expectError(abi.encodeWithSelector(ITrainingRun.BadOpening.selector, kept, opened));
+        expectError(abi.encodeWithSelector(IRunActs.BadOpening.selector, kept, opened));
     }
 
     function opening(uint16 slot, bytes32 contentHash_, string memory cid, bytes32 salt_)
@@ -52,49 +53,55 @@ contract TrainingRunContributionsTest is RunFixture {
         );
     }
 
+    function noReveals(address run_, uint32 round) private pure returns (bytes32) {
+        return keccak256(abi.encode(keccak256("emerit/reveals/v1"), run_, round));
+    }
+
     /* REVERTS: COMMIT */
 
     function test_RevertWhen_CommittingBeforeTheStart() public {
         joinAll();
-        expectError(
-            abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.NotStarted, Phase.Train)
-        );
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.NotStarted, Phase.Train));
         commitAs(trainerOperator(0), 0);
     }
 
     function test_RevertWhen_CommittingTooLate() public {
         startRun();
         skip(60);
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Draw, Phase.Train));
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Draw, Phase.Train));
         commitAs(trainerOperator(0), 0);
     }
 
     function test_RevertWhen_CommittingInAnotherRound() public {
         startRun();
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRound.selector, 1, 0));
+        expectError(abi.encodeWithSelector(IRunBase.WrongRound.selector, 1, 0));
         commitAs(trainerOperator(0), 1);
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRound.selector, type(uint32).max, 0));
+        expectError(abi.encodeWithSelector(IRunBase.WrongRound.selector, type(uint32).max, 0));
         commitAs(trainerOperator(0), type(uint32).max);
     }
 
     function test_RevertWhen_AStrangerCommits() public {
         startRun();
-        expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, stranger));
+        expectError(abi.encodeWithSelector(IRunBase.NotOperator.selector, stranger));
         commitAs(stranger, 0);
-        expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, trainer(0)));
+        expectError(abi.encodeWithSelector(IRunBase.NotOperator.selector, trainer(0)));
         commitAs(trainer(0), 0);
     }
 
     function test_RevertWhen_AValidatorCommits() public {
         startRun();
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRole.selector, validatorOperator(0), Role.Validator, Role.Trainer));
+        expectError(
+            abi.encodeWithSelector(
+                IRunBase.WrongRole.selector, validatorOperator(0), Role.Validator, Role.Trainer
+            )
+        );
         commitAs(validatorOperator(0), 0);
     }
 
     function test_RevertWhen_ANewcomerCommits() public {
         startRun();
         joinTrainer(3);
-        expectError(abi.encodeWithSelector(ITrainingRun.NotActive.selector, 3, 0));
+        expectError(abi.encodeWithSelector(IRunBase.NotActive.selector, 3, 0));
         commitAs(trainerOperator(3), 0);
     }
 
@@ -104,13 +111,13 @@ contract TrainingRunContributionsTest is RunFixture {
         vm.prank(trainer(0));
         stakes.leave(address(run));
         run.start();
-        expectError(abi.encodeWithSelector(ITrainingRun.NotActive.selector, 0, 0));
+        expectError(abi.encodeWithSelector(IRunBase.NotActive.selector, 0, 0));
         commitAs(trainerOperator(0), 0);
     }
 
     function test_RevertWhen_CommittingNothing() public {
         startRun();
-        expectError(abi.encodeWithSelector(ITrainingRun.EmptyCommitment.selector));
+        expectError(abi.encodeWithSelector(IRunActs.EmptyCommitment.selector));
         vm.prank(trainerOperator(0));
         run.commit(0, bytes32(uint256(type(uint112).max)));
     }
@@ -118,7 +125,7 @@ contract TrainingRunContributionsTest is RunFixture {
     function test_RevertWhen_CommittingTwice() public {
         startRun();
         commitAs(trainerOperator(0), 0);
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyCommitted.selector, 0, 0));
+        expectError(abi.encodeWithSelector(IRunBase.AlreadyCommitted.selector, 0, 0));
         commitAs(trainerOperator(0), 0);
     }
 
@@ -127,24 +134,24 @@ contract TrainingRunContributionsTest is RunFixture {
     function test_RevertWhen_RevealingInTheWrongPhase() public {
         startRun();
         commit(0);
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Train, Phase.Reveal));
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Train, Phase.Reveal));
         revealAs(trainerOperator(0), 0, contentHash(0, 0), CID, salt(0, 0));
         skip(90);
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Draw, Phase.Reveal));
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Draw, Phase.Reveal));
         revealAs(trainerOperator(0), 0, contentHash(0, 0), CID, salt(0, 0));
     }
 
     function test_RevertWhen_RevealingForNobody() public {
         toReveal();
-        expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, stranger));
+        expectError(abi.encodeWithSelector(IRunBase.NotOperator.selector, stranger));
         revealAs(stranger, 0, contentHash(0, 0), CID, salt(0, 0));
         expectError(
             abi.encodeWithSelector(
-                ITrainingRun.WrongRole.selector, validatorOperator(1), Role.Validator, Role.Trainer
+                IRunBase.WrongRole.selector, validatorOperator(1), Role.Validator, Role.Trainer
             )
         );
         revealAs(validatorOperator(1), 0, contentHash(0, 0), CID, salt(0, 0));
-        expectError(abi.encodeWithSelector(ITrainingRun.NotCommitted.selector, 2, 0));
+        expectError(abi.encodeWithSelector(IRunActs.NotCommitted.selector, 2, 0));
         revealAs(trainerOperator(2), 0, contentHash(0, 0), CID, salt(0, 0));
     }
 
@@ -177,9 +184,7 @@ contract TrainingRunContributionsTest is RunFixture {
         vm.chainId(block.chainid + 1);
         vm.warp(run.status().phaseEndsAt);
         expectError(
-            abi.encodeWithSelector(
-                ITrainingRun.BadOpening.selector, bytes32(bytes18(sealed_)), commitment(0, 0)
-            )
+            abi.encodeWithSelector(IRunActs.BadOpening.selector, bytes32(bytes18(sealed_)), commitment(0, 0))
         );
         revealAs(trainerOperator(0), 0, contentHash(0, 0), CID, salt(0, 0));
     }
@@ -187,14 +192,14 @@ contract TrainingRunContributionsTest is RunFixture {
     function test_RevertWhen_TheCidIsTooLong() public {
         toReveal();
         string memory cid = string(new bytes(129));
-        expectError(abi.encodeWithSelector(ITrainingRun.CidTooLong.selector, 129, 128));
+        expectError(abi.encodeWithSelector(IRunBase.CidTooLong.selector, 129, 128));
         revealAs(trainerOperator(0), 0, contentHash(0, 0), cid, salt(0, 0));
     }
 
     function test_RevertWhen_RevealingTwice() public {
         toReveal();
         reveal(0);
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyRevealed.selector, 0, 0));
+        expectError(abi.encodeWithSelector(IRunActs.AlreadyRevealed.selector, 0, 0));
         revealAs(trainerOperator(0), 0, contentHash(0, 0), CID, salt(0, 0));
     }
 
@@ -209,7 +214,7 @@ contract TrainingRunContributionsTest is RunFixture {
         run.voidRound(0);
         commit(1);
         vm.warp(run.status().phaseEndsAt);
-        expectError(abi.encodeWithSelector(ITrainingRun.NotCommitted.selector, 0, 1));
+        expectError(abi.encodeWithSelector(IRunActs.NotCommitted.selector, 0, 1));
         revealAs(trainerOperator(0), 1, contentHash(0, 0), CID, salt(0, 0));
     }
 
@@ -217,13 +222,13 @@ contract TrainingRunContributionsTest is RunFixture {
 
     function test_RevertWhen_DrawingTooEarly() public {
         toReveal();
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Reveal, Phase.Draw));
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Reveal, Phase.Draw));
         run.draw(0);
         reveal(0);
         reveal(1);
         uint64 drawableAt = uint64(block.timestamp) + 4 + 1;
         vm.warp(drawableAt - 1);
-        expectError(abi.encodeWithSelector(ITrainingRun.TooEarly.selector, drawableAt));
+        expectError(abi.encodeWithSelector(IRunBase.TooEarly.selector, drawableAt));
         run.draw(0);
     }
 
@@ -232,7 +237,7 @@ contract TrainingRunContributionsTest is RunFixture {
         reveal(0);
         reveal(1);
         draw();
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Score, Phase.Draw));
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Score, Phase.Draw));
         run.draw(0);
     }
 
@@ -257,9 +262,8 @@ contract TrainingRunContributionsTest is RunFixture {
         reveal(1);
 
         bytes32 cidHash = keccak256(bytes(CID));
-        bytes32 running = keccak256(
-            abi.encode(noReveals(address(run), 0), uint16(1), contentHash(0, 1), cidHash)
-        );
+        bytes32 running =
+            keccak256(abi.encode(noReveals(address(run), 0), uint16(1), contentHash(0, 1), cidHash));
         assertEq(run.roundInfo(0).revealsHash, running, "running hash");
         reveal(0);
         running = keccak256(abi.encode(running, uint16(0), contentHash(0, 0), cidHash));
@@ -338,10 +342,10 @@ contract TrainingRunContributionsTest is RunFixture {
     function test_RevertWhen_ABatchIsTooLate() public {
         startRun();
         SignedCommit[] memory items = batch(1);
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRound.selector, 1, 0));
+        expectError(abi.encodeWithSelector(IRunBase.WrongRound.selector, 1, 0));
         run.commitBatch(1, items);
         skip(60);
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Draw, Phase.Train));
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Draw, Phase.Train));
         run.commitBatch(0, items);
     }
 

@@ -2,7 +2,7 @@
 pragma solidity 0.8.34;
 
 import {IRunBase} from "../../src/interfaces/IRunBase.sol";
-import {ITrainingRun} from "../../src/interfaces/ITrainingRun.sol";
+import {IRunActs} from "../../src/interfaces/IRunCore.sol";
 import {Phase, Role} from "../../src/types/Types.sol";
 import {RunFixture} from "../utils/RunFixture.sol";
 
@@ -36,7 +36,7 @@ contract TrainingRunWeightsTest is RunFixture {
     function refusesOpening(bytes memory lanes, bytes32 evidence, string memory cid, bytes32 salt_) private {
         bytes32 committed = bytes32(bytes18(weightsCommitment(0, 0)));
         bytes32 opened = weightsCommitment(0, 0, lanes, evidence, cid, salt_);
-        expectError(abi.encodeWithSelector(ITrainingRun.BadOpening.selector, committed, opened));
+        expectError(abi.encodeWithSelector(IRunActs.BadOpening.selector, committed, opened));
         revealAs(validatorOperator(0), lanes, evidence, cid, salt_);
     }
 
@@ -45,7 +45,7 @@ contract TrainingRunWeightsTest is RunFixture {
     function test_RevertWhen_CommittingBeforeTheDraw() public {
         startRun();
         contributeAll();
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Draw, Phase.Score));
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Draw, Phase.Score));
         commitAs(validatorOperator(0), 0);
     }
 
@@ -53,23 +53,27 @@ contract TrainingRunWeightsTest is RunFixture {
         startRun();
         toScore();
         skip(60);
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Settle, Phase.Score));
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Settle, Phase.Score));
         commitAs(validatorOperator(0), 0);
     }
 
     function test_RevertWhen_CommittingInAnotherRound() public {
         startRun();
         toScore();
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRound.selector, 2, 0));
+        expectError(abi.encodeWithSelector(IRunBase.WrongRound.selector, 2, 0));
         commitAs(validatorOperator(0), 2);
     }
 
     function test_RevertWhen_CommittingAsAnother() public {
         startRun();
         toScore();
-        expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, stranger));
+        expectError(abi.encodeWithSelector(IRunBase.NotOperator.selector, stranger));
         commitAs(stranger, 0);
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRole.selector, trainerOperator(0), Role.Trainer, Role.Validator));
+        expectError(
+            abi.encodeWithSelector(
+                IRunBase.WrongRole.selector, trainerOperator(0), Role.Trainer, Role.Validator
+            )
+        );
         commitAs(trainerOperator(0), 0);
     }
 
@@ -80,10 +84,10 @@ contract TrainingRunWeightsTest is RunFixture {
         run.start();
         joinValidator(4);
         toScore();
-        expectError(abi.encodeWithSelector(ITrainingRun.NotActive.selector, 0, 0));
+        expectError(abi.encodeWithSelector(IRunBase.NotActive.selector, 0, 0));
         commitAs(validatorOperator(0), 0);
         // The seat that the first gave up.
-        expectError(abi.encodeWithSelector(ITrainingRun.NotActive.selector, 0, 0));
+        expectError(abi.encodeWithSelector(IRunBase.NotActive.selector, 0, 0));
         commitAs(validatorOperator(4), 0);
     }
 
@@ -91,7 +95,7 @@ contract TrainingRunWeightsTest is RunFixture {
         startRun();
         toScore();
         commitAs(validatorOperator(1), 0);
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyCommitted.selector, 1, 0));
+        expectError(abi.encodeWithSelector(IRunBase.AlreadyCommitted.selector, 1, 0));
         commitAs(validatorOperator(1), 0);
     }
 
@@ -102,40 +106,50 @@ contract TrainingRunWeightsTest is RunFixture {
         toScore();
         commitWeights(0);
         bytes memory lanes = vector(0, 0);
-        expectError(
-            abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Score, Phase.WeightReveal)
-        );
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Score, Phase.WeightReveal));
         revealAs(validatorOperator(0), lanes, evidenceHash(0, 0), CID, salt(0, 0));
         skip(90);
-        expectError(
-            abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Settle, Phase.WeightReveal)
-        );
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Settle, Phase.WeightReveal));
         revealAs(validatorOperator(0), lanes, evidenceHash(0, 0), CID, salt(0, 0));
     }
 
     function test_RevertWhen_RevealingAsAnother() public {
         toWeightReveal();
         bytes memory lanes = vector(0, 0);
-        expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, stranger));
+        expectError(abi.encodeWithSelector(IRunBase.NotOperator.selector, stranger));
         revealAs(stranger, lanes, evidenceHash(0, 0), CID, salt(0, 0));
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRole.selector, trainerOperator(1), Role.Trainer, Role.Validator));
+        expectError(
+            abi.encodeWithSelector(
+                IRunBase.WrongRole.selector, trainerOperator(1), Role.Trainer, Role.Validator
+            )
+        );
         revealAs(trainerOperator(1), lanes, evidenceHash(0, 0), CID, salt(0, 0));
-        expectError(abi.encodeWithSelector(ITrainingRun.NotCommitted.selector, 2, 0));
+        expectError(abi.encodeWithSelector(IRunActs.NotCommitted.selector, 2, 0));
         revealAs(validatorOperator(2), lanes, evidenceHash(0, 0), CID, salt(0, 0));
     }
 
     function test_RevertWhen_TheVectorHasAnotherLength() public {
-        toWeightReveal();
-        expectError(abi.encodeWithSelector(ITrainingRun.BadVectorLength.selector, 8, 10));
-        revealAs(validatorOperator(0), new bytes(8), evidenceHash(0, 0), CID, salt(0, 0));
-        expectError(abi.encodeWithSelector(ITrainingRun.BadVectorLength.selector, 11, 10));
-        revealAs(validatorOperator(0), new bytes(11), evidenceHash(0, 0), CID, salt(0, 0));
+        startRun();
+        toScore();
+        bytes memory short = new bytes(8);
+        bytes memory odd = new bytes(11);
+        bytes32 sealed_ = weightsCommitment(0, 0, short, evidenceHash(0, 0), CID, salt(0, 0));
+        vm.prank(validatorOperator(0));
+        run.commitWeights(0, sealed_);
+        sealed_ = weightsCommitment(0, 1, odd, evidenceHash(0, 0), CID, salt(0, 0));
+        vm.prank(validatorOperator(1));
+        run.commitWeights(0, sealed_);
+        vm.warp(run.status().phaseEndsAt);
+        expectError(abi.encodeWithSelector(IRunActs.BadVectorLength.selector, 8, 10));
+        revealAs(validatorOperator(0), short, evidenceHash(0, 0), CID, salt(0, 0));
+        expectError(abi.encodeWithSelector(IRunActs.BadVectorLength.selector, 11, 10));
+        revealAs(validatorOperator(1), odd, evidenceHash(0, 0), CID, salt(0, 0));
     }
 
     function test_RevertWhen_TheCidIsTooLong() public {
         toWeightReveal();
         bytes memory lanes = vector(0, 0);
-        expectError(abi.encodeWithSelector(ITrainingRun.CidTooLong.selector, 200, 128));
+        expectError(abi.encodeWithSelector(IRunBase.CidTooLong.selector, 200, 128));
         revealAs(validatorOperator(0), lanes, evidenceHash(0, 0), string(new bytes(200)), salt(0, 0));
     }
 
@@ -158,7 +172,7 @@ contract TrainingRunWeightsTest is RunFixture {
         vm.warp(run.status().phaseEndsAt);
         revealWeights(0);
         bytes memory lanes = vector(0, 0);
-        vm.expectPartialRevert(ITrainingRun.BadOpening.selector);
+        vm.expectPartialRevert(IRunActs.BadOpening.selector);
         revealAs(validatorOperator(1), lanes, evidenceHash(0, 0), CID, salt(0, 0));
     }
 
@@ -166,7 +180,7 @@ contract TrainingRunWeightsTest is RunFixture {
         toWeightReveal();
         revealWeights(0);
         bytes memory lanes = vector(0, 0);
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyRevealed.selector, 0, 0));
+        expectError(abi.encodeWithSelector(IRunActs.AlreadyRevealed.selector, 0, 0));
         revealAs(validatorOperator(0), lanes, evidenceHash(0, 0), CID, salt(0, 0));
     }
 

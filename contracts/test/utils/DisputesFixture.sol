@@ -126,11 +126,6 @@ contract RunHarness is Hop {
         _members[operator] = m;
     }
 
-    function rekey(address oldOperator, address newOperator) external {
-        _members[newOperator] = _members[oldOperator];
-        delete _members[oldOperator];
-        _successors[oldOperator] = newOperator;
-    }
 }
 
 /// @dev A run with a settled round 5 (epoch 1), after round 4, while round 6 is open; twelve members, or many more.
@@ -160,7 +155,7 @@ abstract contract DisputesFixture is BaseTest {
         stakes = new FakeStakes();
         penalties = new Penalties(address(stakes), address(0));
         disputes = new Disputes(address(stakes), address(0), address(penalties));
-        harness = new RunHarness(address(new Hop(address(disputes))));
+        harness = new RunHarness(address(disputes));
         run = IRunDisputes(address(harness));
         harness.setParams(params());
         RunState memory s;

@@ -113,9 +113,10 @@ abstract contract MoneyFixture is BaseTest {
     }
 
     function headerHash() internal view returns (bytes32) {
-        return Commitment.headerHash(
-            opened.bodyHash, keccak256(abi.encode(Commitment.TREE_TYPEHASH, opened.tree))
-        );
+        return
+            Commitment.headerHash(
+                opened.bodyHash, keccak256(abi.encode(Commitment.TREE_TYPEHASH, opened.tree))
+            );
     }
 
     function claimLeaf(uint256 index) internal view returns (ClaimLeaf memory) {
@@ -151,9 +152,8 @@ abstract contract MoneyFixture is BaseTest {
 
     function hashOf(Leaf memory leaf) internal pure returns (bytes32) {
         LeafDetail memory detail = leaf.detail;
-        bytes memory fields = abi.encode(
-            leaf.index, leaf.account, leaf.cumulativeAmountWei, keccak256(abi.encode(detail))
-        );
+        bytes memory fields =
+            abi.encode(leaf.index, leaf.account, leaf.cumulativeAmountWei, keccak256(abi.encode(detail)));
         return keccak256(bytes.concat(bytes1(0x00), fields));
     }
 

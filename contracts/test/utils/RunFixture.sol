@@ -258,8 +258,9 @@ abstract contract RunFixture is BaseTest {
     /// @dev A trainer's commitment as it gives it to a relayer.
     function signedCommit(uint32 round, uint256 i) internal view returns (SignedCommit memory item) {
         item.commitment = commitment(round, i);
-        bytes32 structHash =
-            keccak256(abi.encode(keccak256("Commit(uint32 round,bytes32 commitment)"), round, item.commitment));
+        bytes32 structHash = keccak256(
+            abi.encode(keccak256("Commit(uint32 round,bytes32 commitment)"), round, item.commitment)
+        );
         (item.r, item.vs) = signCompact(trainerKey(i), structHash);
     }
 
@@ -397,7 +398,9 @@ abstract contract RunFixture is BaseTest {
     {
         bytes32 domain = keccak256(
             abi.encode(
-                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
+                keccak256(
+                    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+                ),
                 keccak256("Emerit"),
                 keccak256("1"),
                 block.chainid,
@@ -469,7 +472,9 @@ abstract contract RunFixture is BaseTest {
 
     /// @dev Settles a round with the signatures of all validators.
     function settle(Header memory header) internal {
-        vm.warp(max(block.timestamp, run.roundInfo(header.body.round).openedAt + run.params().minRoundSeconds));
+        vm.warp(
+            max(block.timestamp, run.roundInfo(header.body.round).openedAt + run.params().minRoundSeconds)
+        );
         bytes memory signed = signatures(header, validatorCount);
         run.settleSigned(header, CID, signed);
     }

@@ -155,8 +155,9 @@ class RunReader:
         return self._entry("entryOf", account)
 
     def entry_of_operator(self, operator: str) -> RegistryEntry | None:
-        """Return the member that this operator acts for, or None."""
-        return self._entry("entryOfOperator", operator)
+        """Return the member that this operator acts for now, or None."""
+        entry = self._entry("entryOfOperator", operator)  # which knows former keys too
+        return entry if entry is not None and entry.operator.lower() == operator.lower() else None
 
     def withdrawable_at(self, index: int) -> int:
         """Return when a member that left can withdraw (unix time); 0 while that is not known yet."""

@@ -72,15 +72,19 @@ class Story:
             first.setdefault(item.round, item)
         return tuple(first.values())
 
+    @cached_property
+    def _last_settled(self) -> dict[int, SettledRound]:
+        return {item.round: item for item in self.settlements}
+
     def span(self, round: int) -> tuple[int, int | None] | None:
         """Return the blocks that hold a round's events (both included); no end while more may come.
 
-        A round that lost its pay is signed again later; None for a round that has not opened.
+        A round that lost its pay is signed again later. None for a round that has not opened.
         """
         if round not in self.opened:
             return None
-        following = self.opened.get(round + 1)
-        settled = [item.block for item in self.settlements if item.round == round]
-        if following is None or len(settled) > 1 or any(item.round <= round for item in self.of(VoidedHeader)):
-            return self.opened[round].block, None
-        return self.opened[round].block, max(following.block, *settled, following.block)
+        following, settled = self.opened.get(round + 1), self._last_settled.get(round)
+        start = self.opened[round].block
+        if following is None or (settled is not None and settled not in self.pay_chain):
+            return start, None
+        return start, max(following.block, following.block if settled is None else settled.block)

@@ -148,6 +148,11 @@ class RunClock:
                 "Take a shorter window, or a clock with a longer shortest round.",
             ),
             (
+                self.history_rounds <= MOST_HISTORY_ROUNDS,
+                f"{self.history_rounds} rounds cannot be remembered, only {MOST_HISTORY_ROUNDS}.",
+                "Let fewer rounds be remembered.",
+            ),
+            (
                 self.history_rounds >= self.needed_history_rounds,
                 f"{self.history_rounds} rounds are remembered, and disputes need {self.needed_history_rounds}.",
                 "Let more rounds be remembered.",

@@ -77,7 +77,7 @@ def find_challenge(client: RunClient, fault: LedgerFault) -> Challenge | None:
 
 @dataclass(frozen=True)
 class Deed:
-    """What a prosecutor did (`precommitted`, `challenged`, `demanded`, `timed-out`, `punished`), and over which leaf."""
+    """What a prosecutor did over which leaf: `precommitted`, `challenged`, `demanded`, `timed-out` or `punished`."""
 
     what: str
     round: int

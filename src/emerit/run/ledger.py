@@ -146,6 +146,20 @@ class Ledger:
         self._seen_hash = chain[-1].header_hash if chain else ZERO_HASH
         return fresh
 
+    def refuse_final_fault(self) -> None:
+        """Check that what is wrong in the pay chain, if anything is, can still be taken back.
+
+        Raises:
+            StateError: `wrong-settlement-final`.
+        """
+        if self.fault is None or not self.client.is_final(self.fault.onchain.round):
+            return
+        raise StateError(
+            "wrong-settlement-final",
+            f"Round {self.fault.onchain.round} settled wrongly, and nobody took it back in time: it is final.",
+            "Leave this run: what it pays from then on cannot be checked.",
+        )
+
     def _replay(self, item: SettledRound) -> SettledEntry | None:
         """Return the entry for a header, None (and `fault` set) where it does not follow from the data."""
         data, body = self.data(item.round), item.header.body

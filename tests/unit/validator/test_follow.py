@@ -39,7 +39,7 @@ def node(folder: Path) -> tuple[ValidatorNode, Client, Store]:
     run = context(store, client)
     validator = ValidatorNode(run, cast(Any, None), folder, loop(client, folder), Metrics("validator"))
     validator.follower = StateFollower(run, folder, VALUES, None, ROOT, 0)
-    validator.ledger = cast(Any, SimpleNamespace(update=lambda: None))
+    validator.ledger = cast(Any, SimpleNamespace(update=lambda: None, refuse_final_fault=lambda: None))
     validator.own = None
     validator.entry, validator.turns = OWN, Turns(0)
     store.asked.clear()

@@ -138,7 +138,6 @@ class RunBase:
         self.rounds: dict[int, Round] = {}
         self.epochs: dict[int, Epoch] = {}
         self.members: dict[str, Member] = {}
-        self.successors: dict[str, str] = {}
         self.absences: dict[str, Absence] = {}
         self.demands: dict[tuple[int, int, int], Demand] = {}
         self.equivocations: dict[tuple[int, int], Equivocation] = {}

@@ -60,7 +60,6 @@ class Life(PayChain):
         require(not self.finished, "RunHasFinished")
         first = self._next_of(role)
         self.members[operator] = Member(role, slot, first)
-        self.successors.pop(operator, None)
         self.memory.registry_size, self.memory.trainer_slots = registry_size, trainer_slots
         return first
 
@@ -81,8 +80,6 @@ class Life(PayChain):
         self.members[new] = self.members.pop(old)
         if old in self.absences:
             self.absences[new] = self.absences.pop(old)
-        self.successors[old] = new
-        self.successors.pop(new, None)
 
     def forget(self, operator: str) -> None:
         """Forget a member that has withdrawn."""

@@ -14,7 +14,6 @@ from emerit.protocol.run_model.pay_chain import PayChain
 from emerit.protocol.types import MAX_VALIDATORS, ZERO_ADDRESS, Fault, Header, Role, RoundStatus
 
 CHALLENGER_BPS: Final = 1_000
-MOST_KEYS: Final = 8
 MAX_UINT128: Final = (1 << 128) - 1
 
 
@@ -38,13 +37,14 @@ class Penalties(PayChain):
         round_number = a.body.round
         self.round(round_number)
         require(a.body.run == self.address and equivocates(a, b), "NotContradictory")
-        first, second = self._present_operator(signer_a), self._present_operator(signer_b)
-        require(first == second, "NotOneValidator", first, second)
-        member = self.member_as(first, Role.VALIDATOR)
-        key = (round_number, member.slot)
+        require(signer_a == signer_b, "NotOneValidator", signer_a, signer_b)
+        # A key that was ever used in the run stays its member's.
+        entry = self.world.stakes.entry_of_operator(self, signer_a)
+        if entry is None or entry.role != Role.VALIDATOR:
+            raise Refusal("WrongRole", signer_a, Role.NONE if entry is None else entry.role, Role.VALIDATOR)
+        key = (round_number, entry.slot)
         require(key not in self.equivocations, "AlreadyProven", *key)
-        index = self.world.stakes.entry_of_operator(self, first).index
-        self.equivocations[key] = Equivocation(index, a.body.attempt, self.world.now)
+        self.equivocations[key] = Equivocation(entry.index, a.body.attempt, self.world.now)
 
     def punish(self, round_number: int, challenger: str | None, salt: bytes) -> int:
         """Slash all who signed the round's voided header; returns what was taken."""
@@ -80,8 +80,9 @@ class Penalties(PayChain):
         require(missed, "NothingMissed", round_number)
         self._require_over(found, found.reveal_ends_at())
         member.commitment = None
-        index = self.world.stakes.entry_of_operator(self, operator).index
-        return self._slash([index], [self.params.miss_fine_wei], None)
+        entry = self.world.stakes.entry_of_operator(self, operator)
+        assert entry is not None, "a member of the run is one of the registry"
+        return self._slash([entry.index], [self.params.miss_fine_wei], None)
 
     def fine_validator(self, round_number: int, slot: int) -> int:
         """Burn a fine of a validator that did not open its weights, or signed nothing though others did."""
@@ -142,14 +143,6 @@ class Penalties(PayChain):
         digest = self.precommit_hash(round_number, attempt, fault, index, challenger, salt)
         at = self.precommits.get(digest, 0)
         require(0 < at < fault_at, "NotPrecommitted", digest, at, fault_at)
-
-    def _present_operator(self, signer: str) -> str:
-        """Return who acts now for the member that a key acted for."""
-        for _ in range(MOST_KEYS):
-            if signer in self.members:
-                break
-            signer = self.successors.get(signer, ZERO_ADDRESS)
-        return signer
 
     def _require_over(self, found: Round, ends_at: int) -> None:
         over = found.status != RoundStatus.OPEN or self.world.now >= ends_at

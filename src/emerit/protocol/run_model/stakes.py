@@ -81,8 +81,8 @@ class Stakes:
         """Give the sender's membership another operator."""
         registry = self.registry(run)
         entry = self._member(registry, run, sender)
-        self._check_operator(registry, run, operator)
-        del registry.by_operator[entry.operator]
+        require(operator != entry.operator, "OperatorTaken", run.address, operator)
+        self._check_operator(registry, run, operator, entry.index)
         registry.by_operator[operator] = entry.index
         self._put(registry, replace(entry, operator=operator))
         run.rekey(entry.operator, operator)
@@ -103,7 +103,6 @@ class Stakes:
         until = self.withdrawable_at(run, entry.index)
         require(until != 0, "StillActive", entry.index, entry.active_until)
         require(self.world.now >= until, "StillBonded", until)
-        del registry.by_operator[entry.operator]
         if entry.role == Role.TRAINER:
             registry.trainer_slots_taken.discard(entry.slot)
         self._put(registry, replace(entry, operator=ZERO_ADDRESS, stake_wei=0))
@@ -160,10 +159,11 @@ class Stakes:
         )
         return lanes, tuple(index or 0 for index in registry.seats)
 
-    def entry_of_operator(self, run: RunBase, operator: str) -> RegistryEntry:
-        """Return the member that the operator acts for; the contract gives an empty entry where it acts for none."""
+    def entry_of_operator(self, run: RunBase, operator: str) -> RegistryEntry | None:
+        """Return the member that the operator acts or acted for; the contract gives an empty entry for none."""
         registry = self.registry(run)
-        return registry.entries[registry.by_operator[operator]]
+        index = registry.by_operator.get(operator)
+        return None if index is None else registry.entries[index]
 
     # Internal
 
@@ -192,9 +192,11 @@ class Stakes:
     def _put(self, registry: Registry, entry: RegistryEntry) -> None:
         registry.entries[entry.index] = entry
 
-    def _check_operator(self, registry: Registry, run: Run, operator: str) -> None:
+    def _check_operator(self, registry: Registry, run: Run, operator: str, own: int | None = None) -> None:
+        """Check that a key is nobody else's: one that was ever used stays its member's."""
         require(operator != ZERO_ADDRESS, "ZeroOperator")
-        require(operator not in registry.by_operator, "OperatorTaken", run.address, operator)
+        free = registry.by_operator.get(operator, own) == own
+        require(free, "OperatorTaken", run.address, operator)
 
     def _member(self, registry: Registry, run: Run, account: str) -> RegistryEntry:
         index = registry.by_account.get(account)
