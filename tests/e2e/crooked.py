@@ -1,7 +1,7 @@
 """A validator that, with its accomplices, once gives a stranger's part to its own account, and shows no leaves.
 
 `python -m tests.e2e.crooked ...` takes the arguments of `python -m emerit_validator`; CROOKED_ROUND and
-CROOKED_ACCOUNT say in which round, and who gets it.
+CROOKED_ACCOUNT say in which round, and who gets it. With CROOKED_STUBBORN it signs nothing more after its theft fell.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from emerit.protocol.settlement_tree import SettlementTree
-from emerit.protocol.types import Header, Leaf
+from emerit.protocol.types import Header, Leaf, Status
 from emerit.run.ledger import RoundData
 from emerit.run.process import node_main
 from emerit_validator import start
@@ -21,6 +21,7 @@ from emerit_validator.validator import ValidatorNode
 
 CROOKED_ROUND: Final = int(os.environ["CROOKED_ROUND"])
 THIEF: Final = os.environ["CROOKED_ACCOUNT"]
+STUBBORN: Final = bool(os.environ.get("CROOKED_STUBBORN"))
 
 
 class IdleDuties(Duties):
@@ -31,6 +32,11 @@ class IdleDuties(Duties):
 
     def _answer(self) -> None:
         """Show nothing."""
+
+    def _settle_again(self, status: Status) -> None:
+        """Sign the right header of the round, unless it is stubborn."""
+        if not STUBBORN:
+            super()._settle_again(status)
 
 
 class CrookedValidator(ValidatorNode):

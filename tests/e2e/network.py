@@ -64,6 +64,7 @@ class Network:
     addresses: dict[str, str] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
     clock: RunClock = CLOCK
+    rate_wei: int = 10**18
 
     def __enter__(self) -> Network:
         self.devnet = Devnet(self.folder)
@@ -86,7 +87,7 @@ class Network:
             preset="tiny",
             clock=self.clock,
             seed=b"\x05" * 32,
-            reward_rate_wei_per_second=10**18,
+            reward_rate_wei_per_second=self.rate_wei,
             max_rounds=self.rounds,
             min_trainers=self.trainers,
             min_validators=self.validators,

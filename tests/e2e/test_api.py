@@ -32,6 +32,8 @@ def test_the_answers_agree_with_the_chain(served: tuple[Network, str]) -> None:
     assert all(c["verdicts"] for c in one["contributions"]), "evidence is shown with its reason"
     people = get(f"{base}/v1/participants")[1]["participants"]
     assert sum(int(p["earned_wei"]) for p in people) == settled[-1].header.tree.total_amount_wei
+    assert all(r["paid"] and r["recomputed"] and len(r["signers"]) == 1 for r in rounds)
+    assert get(f"{base}/v1/challenges")[1]["challenges"] == []
 
 
 def test_every_participant_has_rounds_with_a_reason_and_a_reputation(served: tuple[Network, str]) -> None:

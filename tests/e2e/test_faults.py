@@ -13,13 +13,16 @@ from emerit.chain.transactions import Sender
 from emerit.cli.main import run as emerit
 from emerit.devnet.accounts import devnet_account
 from emerit.keys.keystore import Keystore
-from emerit.protocol.types import Fault, Phase
+from emerit.protocol.types import Fault, Phase, Role
 from emerit.run.ledger import Ledger
 from tests.e2e.network import CLOCK, PASSWORD, Network
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 NO_LIMIT = 0
 CROOKED_ROUND = 1
+TOKEN = 10**18
+STAKE_WEI = 100 * TOKEN
+BURNED = "0x000000000000000000000000000000000000dEaD"
 DISPUTABLE = replace(CLOCK, challenge_window_seconds=60, claim_period_seconds=1200).fitted()
 
 
@@ -64,6 +67,39 @@ def test_a_theft_by_two_thirds_is_taken_back_and_costs_them_their_stake(
         for name, last in (("t0", max(states)), ("t1", left_from - 1)):
             outcomes = net.outcomes(name)
             assert {outcomes[number]["outcome"] for number in states if number <= last} == {"submitted"}, outcomes
+
+
+def test_the_honest_third_settles_alone_what_the_thieves_will_not_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rate_wei = 10 * TOKEN  # three full rounds' budgets are more than two stakes: the thieves lose all their votes
+    with Network(tmp_path, 2, 3, NO_LIMIT, clock=DISPUTABLE, rate_wei=rate_wei) as net:
+        net.modules = {"v0": "tests.e2e.crooked", "v1": "tests.e2e.crooked"}
+        net.make_wallets()
+        monkeypatch.setenv("CROOKED_ROUND", str(CROOKED_ROUND))
+        monkeypatch.setenv("CROOKED_STUBBORN", "1")
+        monkeypatch.setenv("CROOKED_ACCOUNT", net.addresses["v0"])
+        net.start_all()
+        client, token = net.client, net.client.token()
+        net.wait(lambda _s: bool(client.punished_headers()), 240, "the theft to be punished")
+        (wrong,) = [item for item in client.settlements() if item.round == CROOKED_ROUND]
+        (punished,) = client.punished_headers()
+        assert punished.signer_mask == wrong.signer_mask
+        assert punished.slashed_wei == 2 * STAKE_WEI
+        assert token.balance_of(net.addresses["v2"]) == 1_000 * TOKEN - STAKE_WEI + punished.slashed_wei // 10
+        assert token.balance_of(BURNED) == punished.slashed_wei - punished.slashed_wei // 10
+        stakes = {entry.account: entry.stake_wei for entry in client.registry() if entry.role is Role.VALIDATOR}
+        assert stakes == {net.addresses["v0"]: 0, net.addresses["v1"]: 0, net.addresses["v2"]: STAKE_WEI}
+
+        settled = net.wait(
+            lambda s: not s.behind and s.last_settled_round > CROOKED_ROUND, 200, "rounds that one third settles alone"
+        )
+        again = next(item for item in client.pay_chain() if item.round == CROOKED_ROUND)
+        alone = 1 << client.entry_of(net.addresses["v2"]).slot  # type: ignore[union-attr]
+        assert (again.attempt, again.signer_mask) == (1, alone)
+        assert settled.last_settled_round not in client.voided_rounds()
+        assert token.balance_of(net.addresses["v0"]) == 1_000 * TOKEN - STAKE_WEI
+        assert client.claimed_total() == 0
 
 
 def audit(net: Network, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

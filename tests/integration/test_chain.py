@@ -222,6 +222,13 @@ def test_a_long_registry_comes_in_pages(still_anvil: AnvilProcess) -> None:
     assert [entry.index for entry in registry] == list(range(count + 1))
 
 
+def test_only_runs_of_this_version_are_taken_for_runs(stage: Stage) -> None:
+    stage.run.check_version()
+    for address in (stage.token.address, stage.deployment.addresses["Settlement"], "0x" + "99" * 20):
+        error = error_of(lambda address=address: RunClient(stage.chain, address).check_version())  # type: ignore[misc]
+        assert error.code == "protocol-version"
+
+
 def test_runs_of_a_factory(stage: Stage) -> None:
     second = RunClient.create(stage.sponsor, stage.deployment, replace(stage.params, manifest_cid="bafyother"))
     runs = stage.deployment.runs(stage.chain)

@@ -16,13 +16,13 @@ from tests.integration.conftest import AnvilFactory
 from tests.integration.mirror import MirroredPlay
 from tests.unit.protocol.builders import address
 from tests.unit.protocol.play import SALT, SPONSOR, Play
-from tests.unit.protocol.test_run_histories import Histories
+from tests.unit.protocol.test_run_histories import WATCHER, Histories
 
 pytestmark = pytest.mark.integration
 
 STEPS = 40
 RULES = ["join", "leave", "check_in", "wait", *["finish"] * 4, "challenge", "challenge", "demand", *["again"] * 2]
-RULES += ["claim", "close", "odd", "rotate"]
+RULES += ["claim", "claim", "close", "odd", "rotate", "fine"]
 # A ring of eight rounds that a disputed header fits into.
 SMALL = {"history_rounds": 8, "min_round_seconds": 60, "challenge_window_seconds": 200, "answer_seconds": 3}
 
@@ -37,6 +37,7 @@ class MirroredHistories(Histories):
     def __init__(self, anvil: Any, chance: random.Random) -> None:
         self.anvil, self.chance = anvil, chance
         super().__init__()
+        self.play.mirror.accounts.add(WATCHER)  # type: ignore[attr-defined]
 
     def new_play(self) -> Play:
         return MirroredPlay(self.anvil, trainers=3, stakes_wei=(4000, 5000, 6000), **SMALL)
@@ -97,7 +98,9 @@ class MirroredHistories(Histories):
         elif rule == "wait":
             self.wait(seconds=chance.choice([1, 30, 300, 6000]))
         elif rule == "finish" and self.open():
-            self.finish_round(pick=pick, cheats=chance.randrange(4))
+            cheats = chance.randrange(16)
+            # The time may run out between its acts.
+            self.attempt(lambda: self.finish_round(pick=pick, cheats=cheats))
         elif rule == "challenge":
             self.challenge(pick=pick)
         elif rule == "demand":
@@ -108,6 +111,8 @@ class MirroredHistories(Histories):
             self.claim(pick=pick)
         elif rule == "close":
             self.close_or_refund(closes=chance.randrange(20))
+        elif rule == "fine":
+            self.fine(pick=pick)
         elif rule == "odd":
             self.odd()
         elif rule == "rotate":

@@ -88,6 +88,18 @@ def test_a_signed_header_that_does_not_follow_is_a_fault(driver: RunDriver, fiel
     assert found is expected[field]  # under a root of their own nobody knows the leaves
 
 
+def test_a_wrong_header_that_nobody_took_back_ends_everything(driver: RunDriver) -> None:
+    driver.play(agreed(300, 100, 1))
+    driver.weigh(driver.contribute(), agreed(300, 100, 1))
+    driver.attest(WRONG["total_amount_wei"](driver.settlement(1).header), [0, 1])
+    ledger = driver.fresh_ledger()
+    ledger.update()
+    ledger.refuse_final_fault()
+    driver.tick(30)
+    with pytest.raises(StateError, match="wrong-settlement-final"):
+        ledger.refuse_final_fault()
+
+
 def test_who_joins_later_has_a_leaf_later(driver: RunDriver) -> None:
     number = driver.contribute()
     driver.join(trainers=1, validators=0)

@@ -2,15 +2,11 @@
 pragma solidity 0.8.34;
 
 import {ReputationParams} from "../types/Types.sol";
-import {Lanes} from "./Lanes.sol";
-import {Minifloat} from "./Minifloat.sol";
 
 /// @title SeedGraph
 /// @notice MeritRank on the graph seed -> validators -> trainers, one leaf at a time, in 1e-9.
 /// @dev Python twin: `emerit.protocol.reputation`, which explains the graph. Divisions round down.
 library SeedGraph {
-    using Lanes for bytes32;
-
     uint256 internal constant ONE_PPB = 1e9;
 
     /// @notice A trainer's visits in a round, from its row and consensus weight.
@@ -27,7 +23,6 @@ library SeedGraph {
         visits = uint256(p.continuePpb) * p.continuePpb * flow / (ONE_PPB * voting * totalWeight);
         bool throughOne = mostFlow * ONE_PPB >= p.neckThresholdPpb * flow;
         if (throughOne && staked >= p.neckMinValidators) {
-            // The factory takes no connectivity decay above one; a run without it is not a run of ours.
             visits = visits * (ONE_PPB - p.connectivityDecayPpb) / ONE_PPB;
         }
     }
@@ -47,28 +42,34 @@ library SeedGraph {
     }
 
     /// @dev What each validator passes on is the payable part of the smaller of its weight and the consensus, by stake.
-    /// Unchecked: with a stake below 2^16 and a weight below 2^64, no sum here passes 2^84.
+    /// With a stake below 2^16 and a weight below 2^64, no sum here passes 2^84.
     function _flows(bytes32 row, bytes32 stakes, uint256 weight)
         private
         pure
         returns (uint256 flow, uint256 mostFlow, uint256 voting, uint256 staked)
     {
-        unchecked {
-            uint256 lanes = uint256(row);
-            for (uint256 rest = uint256(stakes); rest != 0; rest >>= 16) {
-                uint256 stake = rest & 0xFFFF;
-                uint256 code = lanes & 0xFFFF;
-                lanes >>= 16;
-                if (stake == 0) continue;
-                staked++;
-                if (code == Minifloat.ABSTAIN) continue;
-                voting += stake;
-                uint256 part = Minifloat.decode(uint16(code));
-                if (part > weight) part = weight;
-                if (part < 2) continue;
-                part *= stake;
-                flow += part;
-                if (part > mostFlow) mostFlow = part;
+        assembly ("memory-safe") {
+            // from the lowest lane up to the last that has stake
+            for {} stakes {} {
+                let stake := and(stakes, 0xffff)
+                let code := and(row, 0xffff)
+                // the next lane
+                stakes := shr(16, stakes)
+                row := shr(16, row)
+                // one more with stake
+                staked := add(staked, gt(stake, 0))
+                // one that abstained is not in this graph
+                if eq(code, 0xffff) { continue }
+                voting := add(voting, stake)
+                // what it gave: see `Minifloat`
+                let part := and(code, 0x7ff)
+                if gt(code, 0x7ff) { part := shl(sub(shr(11, code), 1), add(part, 0x800)) }
+                // no more than the consensus
+                if gt(part, weight) { part := weight }
+                // 1 is not payable
+                part := mul(mul(part, gt(part, 1)), stake)
+                flow := add(flow, part)
+                if gt(part, mostFlow) { mostFlow := part }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 from emerit.chain.artifacts import load_artifact
@@ -172,15 +173,15 @@ class RunReader:
         """Return the last round in which the operator's trainer is expected; 2^32 - 1 if in none."""
         return int(self.contract.read("expectedIn", operator))
 
-    def members_in(self, round: int) -> Members:
-        """Return who takes part in a round, and with which slots.
+    def members_in(self, round: int, registry: Sequence[RegistryEntry] | None = None) -> Members:
+        """Return who takes part in a round, and with which slots; `registry` if it has just been read.
 
         Raises StateError `round-unknown` for a round that has not opened; `registry-inconsistent`.
         """
         opened = self.opened(round)
         if opened is None:
             raise StateError("round-unknown", f"Round {round} has not opened.", "Wait for it, or correct its number.")
-        entries = registry_snapshot(self.registry(), opened.registry_size)
+        entries = registry_snapshot(self.registry() if registry is None else registry, opened.registry_size)
         return Members(round, entries, opened.trainer_slots, opened.stake_lanes, opened.seats)
 
     # ---- a round's events

@@ -93,7 +93,9 @@ class SettlementInputs:
         reveals_hash: The contract's hash of all reveals of the round.
         members: Who was in the run when the round opened, and who takes part.
         vectors: Validator slot -> its 2 + trainer_slots codes, for those who revealed.
-        previous_leaves: Leaves of the header before; empty before the first, never more than there are entries.
+        previous_leaves: Leaves of the header before; empty before the first, never more than there are entries. What
+            stands for an entry is the leaf with its index, even under a wrong account that nobody challenged: the
+            sum of all amounts must not fall.
         budget_wei: `budgetOf(round)`.
         validator_share_bps: The validators' part of the budget, of 10,000.
         state_root: Root of the state after this round's aggregate.
@@ -126,9 +128,9 @@ class SettlementInputs:
             raise _inconsistent(f"the members are those of round {self.members.round}, not of {self.round}")
         if len(self.previous_leaves) > len(entries):
             raise _inconsistent("the last settlement has more leaves than the registry had entries")
-        for leaf, entry in zip(self.previous_leaves, entries, strict=False):
-            if (leaf.index, leaf.account) != (entry.index, entry.account):
-                raise _inconsistent(f"the previous leaf {leaf.index} is not that of entry {entry.index}")
+        for place, leaf in enumerate(self.previous_leaves):
+            if leaf.index != place:
+                raise _inconsistent(f"the previous leaf at position {place} has index {leaf.index}")
         if not 0 <= self.validator_share_bps <= BPS or self.budget_wei < 0:
             raise _inconsistent("the budget or the validators' share is out of range")
         _ = self.votes

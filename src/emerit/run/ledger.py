@@ -8,6 +8,7 @@ on top of it, until a challenge has taken it back. Imports no torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from emerit.chain.records import OpenedRound, SettledRound
@@ -136,10 +137,11 @@ class Ledger:
         if self.fault is not None and (same >= len(chain) or self.fault.onchain != chain[same]):
             self.fault = None
         fresh = []
+        registry = self.client.registry() if len(chain) > same and self.fault is None else []
         for item in chain[same:]:
             if self.fault is not None:
                 break
-            entry = self._replay(item)
+            entry = self._replay(item, registry)
             if entry is not None:
                 self.entries.append(entry)
                 fresh.append(entry)
@@ -160,9 +162,9 @@ class Ledger:
             "Leave this run: what it pays from then on cannot be checked.",
         )
 
-    def _replay(self, item: SettledRound) -> SettledEntry | None:
+    def _replay(self, item: SettledRound, registry: Sequence[RegistryEntry]) -> SettledEntry | None:
         """Return the entry for a header, None (and `fault` set) where it does not follow from the data."""
-        data, body = self.data(item.round), item.header.body
+        data, body = self.data(item.round, registry), item.header.body
         block = self.client.chain.block(item.block)
         settlement = settle(
             self.inputs(data, body.budget_wei, body.reveals, body.state_root, body.aggregate_hash, body.attempt)
@@ -197,13 +199,13 @@ class Ledger:
 
     # ---- what a settlement is made from
 
-    def data(self, round_number: int) -> RoundData:
-        """Gather what was opened and revealed in a round.
+    def data(self, round_number: int, registry: Sequence[RegistryEntry] | None = None) -> RoundData:
+        """Gather what was opened and revealed in a round; `registry` if it has just been read.
 
         Raises:
             StateError: `round-unknown` for a round that has not opened.
         """
-        members = self.client.members_in(round_number)
+        members = self.client.members_in(round_number, registry)
         opened = self.client.opened(round_number)
         if opened is None:
             raise UnavailableError("chain-unsettled", f"Round {round_number} was reorganised away.", "Try again.")
@@ -242,7 +244,8 @@ class Ledger:
         before = [item.round for item in self.client.state_chain() if item.round < round_number]
         if not before:
             return {}
-        last, now = self.data(before[-1]), self.client.members_in(round_number)
+        registry = self.client.registry()
+        last, now = self.data(before[-1], registry), self.client.members_in(round_number, registry)
         weights = _consensus(last).weights
         return {
             slot: weight

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from eth_utils.crypto import keccak
 
@@ -13,7 +14,7 @@ from emerit.protocol.commitments import contribution_commitment, pack_vector, we
 from emerit.protocol.run_model import World
 from emerit.protocol.settlement import Settlement, SettlementInputs, settle
 from emerit.protocol.settlement_tree import SettlementTree
-from emerit.protocol.types import ZERO_ADDRESS, Header, Leaf, Phase, Role, RunParams
+from emerit.protocol.types import ZERO_ADDRESS, Fault, Header, Leaf, Phase, Role, RunParams
 from tests.unit.protocol.builders import RUN, SPEC, address
 
 SALT = bytes(32)
@@ -116,8 +117,11 @@ class Play:
                 self.run.draw(self.run.memory.round)
         raise AssertionError(f"never in {phase.name}")
 
-    def contribute(self, operators: Sequence[str] | None = None) -> None:
-        """Let trainers commit and reveal; those who are waited for come last, or the phase would end before others."""
+    def contribute(self, operators: Sequence[str] | None = None, silent: Sequence[str] = ()) -> None:
+        """Let trainers commit and reveal; those in `silent` only commit.
+
+        Those who are waited for come last, or the phase would end before the others.
+        """
         acting = list(self.operators(Role.TRAINER) if operators is None else operators)
         number = self.run.memory.round
         for operator in sorted(acting, key=lambda operator: self.run.members[operator].expected_in == number + 1):
@@ -125,7 +129,8 @@ class Play:
         if acting:
             self.until(Phase.REVEAL)
         for operator in acting:
-            self.reveal(operator)
+            if operator not in silent:
+                self.reveal(operator)
 
     def codes(self, slot: int) -> tuple[int, ...]:
         """Return an honest vector: trainer slot s is worth 1000 * (s + 1)."""
@@ -190,6 +195,7 @@ class Play:
         """Settle a round by signatures of all validators; with the honest result unless another is given."""
         if self.run.memory.round == number and not self.run.finished:
             self.until(Phase.SETTLE)
+            self.world.now = max(self.world.now, self.run.open_round().settleable_at(self.run.params))
         if result is None:
             honest = self.honest(number)
             result = Settled(honest.header, honest.leaves)
@@ -210,13 +216,30 @@ class Play:
         leaves: list[Leaf] = list(honest.leaves)
         last = len(leaves) - 1
         for at in (index, last):
-            sign = 1 if at == index else -1
-            leaves[at] = replace(leaves[at], cumulative_amount_wei=leaves[at].cumulative_amount_wei + sign * more_wei)
+            wei = leaves[at].cumulative_amount_wei + (more_wei if at == index else -more_wei)
+            leaves[at] = replace(leaves[at], cumulative_amount_wei=wei)
         for at in range(index + 1, last + 1):
-            detail = leaves[at].detail
-            detail = replace(detail, amount_before_wei=detail.amount_before_wei + more_wei)
-            leaves[at] = replace(leaves[at], detail=detail)
+            leaves[at] = detailed(leaves[at], amount_before_wei=leaves[at].detail.amount_before_wei + more_wei)
         return with_leaves(honest.header, leaves)
+
+    def otherwise_wrong(self, number: int, index: int, fault: Fault) -> Settled:
+        """Return a settlement in which one leaf has one thing changed, so that there is this fault."""
+        honest = self.honest(number)
+        leaves: list[Leaf] = list(honest.leaves)
+        leaf, detail = leaves[index], leaves[index].detail
+        leaves[index] = {
+            Fault.IDENTITY: replace(leaf, account=address(9999)),
+            Fault.ROW: detailed(leaf, row=detail.row[:-1] + bytes([detail.row[-1] ^ 1])),
+            Fault.WEIGHT: detailed(leaf, weight=detail.weight ^ 1),
+            Fault.REPUTATION: detailed(leaf, reputation=detail.reputation + 1),
+            Fault.SUM: detailed(leaf, weight_before=detail.weight_before + 1),
+        }[fault]
+        return with_leaves(honest.header, leaves)
+
+
+def detailed(leaf: Leaf, **change: Any) -> Leaf:
+    """Return a leaf with fields of its detail changed."""
+    return replace(leaf, detail=replace(leaf.detail, **change))
 
 
 def with_leaves(header: Header, leaves: Sequence[Leaf]) -> Settled:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from emerit.protocol import minifloat
-from emerit.protocol.challenges import find_fault
+from emerit.protocol.challenges import Settled, find_fault
 from emerit.protocol.eip712 import opened
 from emerit.protocol.run_model import Refusal
 from emerit.protocol.settlement_tree import claim_leaf
@@ -84,19 +84,21 @@ class Histories(RuleBasedStateMachine):
     # Rounds
 
     @precondition(open)
-    @rule(pick=picks, cheats=st.integers(0, 3))
+    @rule(pick=picks, cheats=st.integers(0, 11))
     def finish_round(self, pick: int, cheats: int) -> None:
-        """Play what is left of the open round; some trainers are absent, sometimes the header is wrong."""
+        """Play what is left of the open round; some are absent, some do not reveal, sometimes the header is wrong."""
         run, number = self.run, self.run.memory.round
         if run.phase()[0] == Phase.TRAIN:
             acting = [o for at, o in enumerate(self.play.operators(Role.TRAINER)) if pick >> at & 1]
-            self.play.contribute([operator for operator in acting if operator in run.members])
+            acting = [operator for operator in acting if operator in run.members]
+            self.play.contribute(acting, acting[:1] if pick & 1024 else ())
         if run.phase()[0] in (Phase.REVEAL, Phase.DRAW):
             self.play.until(Phase.SCORE)
         if run.phase()[0] == Phase.SCORE and self.play.operators(Role.VALIDATOR):
             blind = self.play.operators(Role.VALIDATOR)[0]
             codes = (minifloat.encode(3000), 0, *[minifloat.ABSTAIN] * run.open_round().trainer_slots)
-            self.play.weigh({blind: codes} if pick & 256 else None)
+            silent = self.play.operators(Role.VALIDATOR)[-1:] if pick & 2048 else ()
+            self.play.weigh({blind: codes} if pick & 256 else None, silent)
         if run.phase()[0] == Phase.EXPIRED:
             run.void_round(number)
         elif run.is_behind():
@@ -104,9 +106,25 @@ class Histories(RuleBasedStateMachine):
             run.void_round(number)
         elif self.play.operators(Role.VALIDATOR):
             self.play.until(Phase.SETTLE)
-            honest = self.play.honest(number)
-            gains = len(honest.leaves) > 1 and honest.leaves[-1].cumulative_amount_wei > 0
-            self.attempt(self.play.settle, number, self.play.wrong(number) if cheats == 0 and gains else None)
+            self.attempt(self.play.settle, number, self.cheat(number, pick, cheats))
+
+    def cheat(self, number: int, pick: int, kind: int) -> Settled | None:
+        """Return a wrong settlement for some kinds, None for an honest one."""
+        leaves = self.play.honest(number).leaves
+        faults = (Fault.IDENTITY, Fault.ROW, Fault.WEIGHT, Fault.REPUTATION, Fault.SUM)
+        if kind < len(faults):
+            return self.play.otherwise_wrong(number, pick % len(leaves), faults[kind])
+        if kind == len(faults) and len(leaves) > 1 and leaves[-1].cumulative_amount_wei > 0:
+            return self.play.wrong(number)
+        return None
+
+    @rule(pick=picks)
+    def fine(self, pick: int) -> None:
+        number = max(0, self.run.memory.round - pick % 2)
+        for operator in sorted(self.run.members):
+            self.attempt(self.run.fine_trainer, number, operator)
+        for slot in range(4):
+            self.attempt(self.run.fine_validator, number, slot)
 
     @rule(pick=picks)
     def challenge(self, pick: int) -> None:
@@ -116,6 +134,13 @@ class Histories(RuleBasedStateMachine):
                 continue
             found = find_fault(self.play.settled[number], self.play.facts(number))
             if found is None or pick % 2:
+                continue
+            index, attempt = found.index, run.round(number).attempt
+            if pick & 2:
+                digest = run.precommit_hash(number, attempt, found.fault, index, WATCHER, SALT)
+                self.attempt(run.precommit, digest)
+                self.world.wait(1)
+            if run.is_final(number):
                 continue
             snake = "".join("_" + c.lower() if c.isupper() else c for c in found.function)
             getattr(run, snake)(*found.arguments)
@@ -141,7 +166,7 @@ class Histories(RuleBasedStateMachine):
         if number is None:
             return
         found = run.round(number)
-        if found.fault != Fault.NONE:
+        if found.fault != Fault.NONE and not self.attempt(run.punish, number, WATCHER, SALT):
             self.world.now = max(self.world.now, found.fault_at + run.params.answer_seconds)
             run.punish(number, None, SALT)
         signers = self.play.operators(Role.VALIDATOR)

@@ -53,16 +53,15 @@ function LossCurve({ rounds }) {
   }, []);
   useEffect(() => {
     plot.current.setData([rounds.map((r) => r.round), rounds.map((r) => r.loss)]);
-  }, [rounds.length]);
+  }, [rounds.map((r) => r.loss).join()]);
   return html`<div class="chart" ref=${box} role="img" aria-label="Loss by round; the table of rounds has the same figures"></div>`;
 }
 
-function Facts({ run, rounds }) {
-  const last = rounds.at(-1);
+function Facts({ run }) {
   const facts = [
     ["round", run.max_rounds ? `${Math.min(run.round + 1, run.max_rounds)} of ${run.max_rounds}` : run.round],
     ["phase", run.phase.replaceAll("_", " ")],
-    ["loss", figure(last?.loss)],
+    ["loss", figure(run.loss)],
     ["trainers", run.trainers], ["validators", run.validators],
     ["earned", `${tokens(run.owed_wei)} EMR`],
   ];
@@ -112,7 +111,7 @@ function App() {
   return html`
     <h1>Emerit · ${run.name}</h1>
     <div class="quiet">run <code>${run.run}</code> on chain ${run.chain_id}, as of block ${run.as_of_block}${error ? html` · <span class="error">${error}</span>` : ""}</div>
-    <${Facts} run=${run} rounds=${rounds} />
+    <${Facts} run=${run} />
     <h2>Loss on fresh text, agreed by the validators</h2>
     <${LossCurve} rounds=${rounds} />
     ${rounds.length ? "" : html`<p class="quiet">No round has settled yet.</p>`}
@@ -121,7 +120,7 @@ function App() {
     <h2>Rounds</h2>
     <${Rounds} rounds=${rounds} />
     <${Disputes} disputes=${disputes} />
-    <p class="quiet">The same as data: <a href="v1/run">run</a>, <a href="v1/rounds">rounds</a>,
+    <p class="quiet">The same as data: <a href="v1/run">run</a>, <a href="v1/rounds">rounds</a>,${" "}
       <a href="v1/participants">participants</a>, <a href="v1/challenges">disputes</a>, <a href="v1/openapi.json">all routes</a>.</p>`;
 }
 
