@@ -42,7 +42,7 @@ OPENED_ABI = f"(uint32,bytes32,{TREE_ABI})"
 HEADER_ABI = f"((address,uint32,uint32,bytes32,bytes32,uint128,bytes32,bytes32),{TREE_ABI})"
 DETAIL_ABI = "(uint64,uint64,bytes32,uint64,uint128)"
 LEAF_ABI = f"(uint32,address,uint128,{DETAIL_ABI})"
-PREVIOUS_ABI = f"(bytes32,{TREE_ABI},uint128,{DETAIL_ABI},bytes32[])"
+PREVIOUS_ABI = f"(bytes32,{TREE_ABI},address,uint128,{DETAIL_ABI},bytes32[])"
 ONE_LEAF = [OPENED_ABI, LEAF_ABI, "bytes32[]"]
 ARGUMENTS = {
     "challengeRow": [*ONE_LEAF, "uint16", "bytes"],

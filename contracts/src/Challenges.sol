@@ -27,12 +27,13 @@ import {BookWord, BookWords, StateWord, StateWords} from "./types/Words.sol";
 
 /// @title Challenges
 /// @notice The challenges of headers: what each field of a leaf must be. See `IHeaderDisputes`.
-/// @dev Expected values are computed in uint256 wherever a leaf's own figures enter: one that is too large must be
-/// found wrong, not overflow.
+/// @dev Expected values are computed in uint256 wherever a leaf's own figures enter: one that is too large
+/// must be found wrong, not overflow.
 abstract contract Challenges is DisputesBase, IHeaderDisputes {
     using Lanes for bytes32;
 
-    /// @dev What of a member's entry decides about its leaf. A validator is active exactly while it has its seat.
+    /// @dev What of a member's entry decides about its leaf. A validator is active exactly while it has its
+    /// seat.
     struct Mate {
         address account;
         Role role;
@@ -215,8 +216,10 @@ abstract contract Challenges is DisputesBase, IHeaderDisputes {
         returns (uint256)
     {
         Mate memory member = _mate(index);
-        bool here = _isIn(round, member) && r.weightRevealMask & Lanes.bit(slot) != 0;
-        if (!here) return Minifloat.ABSTAIN;
+        // A validator whose stake has no voting weight has no seat.
+        bool here =
+            member.role == Role.Trainer ? _isIn(round, member) : _isSeated(round, member, _stakeLanes(round));
+        if (!here || r.weightRevealMask & Lanes.bit(slot) == 0) return Minifloat.ABSTAIN;
         bytes32 revealed = _vectorHashes[_place(round)][slot];
         require(keccak256(vector) == revealed, WrongVector(slot, keccak256(vector), revealed));
 
@@ -351,7 +354,10 @@ abstract contract Challenges is DisputesBase, IHeaderDisputes {
 
     function _isPreviousLeaf(Leaf calldata leaf, PreviousLeaf calldata previous) private pure returns (bool) {
         bytes32 hash = SettlementTree.leafHash(
-            leaf.index, leaf.account, previous.cumulativeAmountWei, SettlementTree.detailHash(previous.detail)
+            leaf.index,
+            previous.account,
+            previous.cumulativeAmountWei,
+            SettlementTree.detailHash(previous.detail)
         );
         Tree calldata tree = previous.tree;
         return SettlementTree.verifyHash(tree.root, tree.leafCount, hash, leaf.index, previous.proof);

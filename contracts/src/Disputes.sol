@@ -6,12 +6,13 @@ import {PayChain} from "./PayChain.sol";
 import {IHeaderDisputes} from "./interfaces/IRunDisputes.sol";
 import {IStakes} from "./interfaces/IStakes.sol";
 import {Commitment} from "./libraries/Commitment.sol";
-import {Demand, DemandStatus, Equivocation, Member, Round} from "./types/Storage.sol";
+import {Demand, DemandStatus, Equivocation, Round} from "./types/Storage.sol";
 import {Body, Entry, Fault, Header, Leaf, OpenedTree, Role} from "./types/Types.sol";
 
 /// @title Disputes
 /// @notice The part of a run's code by which headers fall: challenges and demands. See `IHeaderDisputes`.
-/// @dev Called by delegation from `Settlement`, in the run's storage; delegates what it does not know to `Penalties`.
+/// @dev Called by delegation from `Settlement`, in the run's storage; delegates what it does not know to
+/// `Penalties`.
 contract Disputes is Challenges {
     uint16 private constant MOST_DEMANDS = 128;
     address private constant BURN = 0x000000000000000000000000000000000000dEaD;
@@ -46,13 +47,13 @@ contract Disputes is Challenges {
         address operator = _signer(domain, hashA, signatureA);
         address operatorB = _signer(domain, hashB, signatureB);
         require(operator == operatorB, NotOneValidator(operator, operatorB));
-        uint16 slot = _validatorSlot(operator);
-        Equivocation storage e = _equivocations[round][slot];
-        require(e.provenAt == 0, AlreadyProven(round, slot));
+        uint32 index = _validatorIndex(operator);
+        Equivocation storage e = _equivocations[round][index];
+        require(e.provenAt == 0, AlreadyProven(round, index));
 
-        (e.operator, e.attempt, e.provenAt) = (operator, a.body.attempt, uint40(block.timestamp));
+        (e.attempt, e.provenAt) = (a.body.attempt, uint40(block.timestamp));
 
-        emit Equivocated(round, slot, msg.sender);
+        emit Equivocated(round, index, msg.sender);
     }
 
     /* DEMANDS */
@@ -133,8 +134,8 @@ contract Disputes is Challenges {
 
     /* INTERNAL */
 
-    /// @dev Whether both headers answer the same question, to which an honest validator has one answer. (The budget of
-    /// a round that is settled again may have changed in between, through no fault of the signer.)
+    /// @dev Whether both headers answer the same question, to which an honest validator has one answer. (The
+    /// budget of a round that is settled again may have changed in between, through no fault of the signer.)
     function _isSameWork(Body calldata a, Body calldata b) private view returns (bool) {
         return a.run == address(this) && b.run == address(this) && a.round == b.round
             && a.attempt == b.attempt && a.previous == b.previous && a.reveals == b.reveals
@@ -152,15 +153,12 @@ contract Disputes is Challenges {
         require(signer != address(0), MalformedSignature());
     }
 
-    /// @dev The slot of the validator whose operator this is, or was: the registry keeps keys that were changed.
-    function _validatorSlot(address operator) private view returns (uint16) {
-        Member memory m = _members[operator];
-        if (m.role == uint8(Role.None)) {
-            Entry memory e = IStakes(_stakes).entryOfOperator(address(this), operator);
-            (m.role, m.slot) = (uint8(e.role), uint8(e.slot));
-        }
-        require(m.role == uint8(Role.Validator), WrongRole(operator, Role(m.role), Role.Validator));
-        return m.slot;
+    /// @dev The slot of the validator whose operator this is, or was: the registry keeps keys that were
+    /// changed.
+    function _validatorIndex(address operator) private view returns (uint32) {
+        Entry memory e = IStakes(_stakes).entryOfOperator(address(this), operator);
+        require(e.role == Role.Validator, WrongRole(operator, e.role, Role.Validator));
+        return e.index;
     }
 
     function _openDemand(uint32 round, uint32 attempt, uint32 index) private view returns (Demand storage d) {
@@ -168,7 +166,8 @@ contract Disputes is Challenges {
         require(d.status == DemandStatus.Open, NotDemanded(round, attempt, index));
     }
 
-    /// @dev Nothing from this round on becomes final before. An older hold that still lasts goes on for what it held.
+    /// @dev Nothing from this round on becomes final before. An older hold that still lasts goes on for what
+    /// it held.
     function _hold(uint32 round, uint256 until) private {
         bool lasts = block.timestamp < _state.holdUntil;
         if (!lasts || round < _state.holdFrom) _state.holdFrom = uint24(round);

@@ -42,9 +42,16 @@ abstract contract PayChain is RunStorage {
     /// an earlier one hold that up, but not any more when all must have ended that were possible. It stays true: a
     /// demand is only possible for a header that is not safe, and holds up no earlier one.
     function _isSafe(uint256 finalAt, uint32 round) internal view returns (bool) {
-        if (block.timestamp < finalAt) return false;
-        if (round < _state.holdFrom || block.timestamp >= _state.holdUntil) return true;
-        return block.timestamp >= finalAt + LONGEST_HOLD * _params.answerSeconds;
+        return block.timestamp >= _safeAt(finalAt, round);
+    }
+
+    /// @dev When that will be, if nobody makes further demands.
+    function _safeAt(uint256 finalAt, uint32 round) internal view returns (uint64) {
+        if (block.timestamp < finalAt) return uint64(finalAt);
+        uint256 heldUntil = _state.holdUntil;
+        if (round < _state.holdFrom || block.timestamp >= heldUntil) return uint64(finalAt);
+        uint256 latest = finalAt + LONGEST_HOLD * _params.answerSeconds;
+        return uint64(heldUntil < latest ? heldUntil : latest);
     }
 
     /// @dev True if a round that settled has lost its pay and was not settled again.

@@ -9,10 +9,11 @@ import {Lanes} from "./libraries/Lanes.sol";
 import {RoundClock} from "./libraries/RoundClock.sol";
 import {MAX_VALIDATORS} from "./types/Limits.sol";
 import {Epoch, Equivocation, Member, Round} from "./types/Storage.sol";
-import {Fault, Role, RoundStatus} from "./types/Types.sol";
+import {Entry, Fault, Role, RoundStatus} from "./types/Types.sol";
 
 /// @title Penalties
-/// @notice The last part of a run's code: who signed what is slashed, who missed an act is fined. See `IPenalties`.
+/// @notice The last part of a run's code: who signed what is slashed, who missed an act is fined. See
+/// `IPenalties`.
 /// @dev Called by delegation from `Disputes`, in the run's storage.
 contract Penalties is RunViews {
     using Lanes for bytes32;
@@ -59,39 +60,38 @@ contract Penalties is RunViews {
     }
 
     /// @inheritdoc IPenalties
-    function punishEquivocation(uint32 round, uint16 slot, address challenger, bytes32 salt)
+    function punishEquivocation(uint32 round, uint32 index, address challenger, bytes32 salt)
         external
         onlyDelegated
     {
-        Equivocation storage e = _equivocations[round][slot];
+        Equivocation storage e = _equivocations[round][index];
         require(e.provenAt != 0 && !e.punished, NothingToPunish(round));
         uint32 attempt = e.attempt;
-        uint32 index = IStakes(_stakes).entryOfOperator(address(this), e.operator).index;
         _checkChallenger(
-            precommitHash(round, attempt, Fault.Equivocation, index, challenger, salt),
-            challenger,
-            e.provenAt
+            precommitHash(round, attempt, Fault.Equivocation, index, challenger, salt), challenger, e.provenAt
         );
 
         e.punished = true;
 
         uint128 slashedWei = _slashOne(index, _slashWei(), challenger);
 
-        emit Punished(round, attempt, Lanes.bit(slot), slashedWei, challenger);
+        uint16 signer = Lanes.bit(IStakes(_stakes).entryAt(address(this), index).slot);
+        emit Punished(round, attempt, signer, slashedWei, challenger);
     }
 
     /// @inheritdoc IPenalties
     function fineTrainer(uint32 round, address operator) external onlyDelegated {
         Round storage r = _round(round);
-        Member storage member = _members[operator];
-        require(member.role == uint8(Role.Trainer), WrongRole(operator, Role(member.role), Role.Trainer));
+        // A former key leads to the present one: who changes it does not get away.
+        Entry memory e = IStakes(_stakes).entryOfOperator(address(this), operator);
+        require(e.role == Role.Trainer, WrongRole(operator, e.role, Role.Trainer));
+        Member storage member = _members[e.operator];
         require(member.committedIn == round + 1 && member.commitment != 0, NothingMissed(round));
         _requireOver(r, r.revealEndsAt());
 
         member.commitment = 0;
 
-        uint32 index = IStakes(_stakes).entryOfOperator(address(this), operator).index;
-        uint128 finedWei = _slashOne(index, _params.missFineWei, address(0));
+        uint128 finedWei = _slashOne(e.index, _params.missFineWei, address(0));
 
         emit Fined(round, Role.Trainer, member.slot, finedWei);
     }
@@ -103,9 +103,8 @@ contract Penalties is RunViews {
         uint16 bit = Lanes.bit(slot);
         require(r.finedMask & bit == 0, NothingMissed(round));
         if (r.weightRevealMask & bit != 0) {
-            // If nobody signed, a header may not have been possible.
-            bool missed = r.status == RoundStatus.Void && r.attestMask != 0 && r.attestMask & bit == 0;
-            require(missed, NothingMissed(round));
+            bool missed = r.status == RoundStatus.Void && r.attestMask & bit == 0;
+            require(missed && _hadAHeader(r, round), NothingMissed(round));
         } else {
             require(r.weightCommitMask & bit != 0, NothingMissed(round));
             _requireOver(r, r.weightRevealEndsAt());
@@ -169,6 +168,25 @@ contract Penalties is RunViews {
         uint128[] memory amountsWei = new uint128[](1);
         (indices[0], amountsWei[0]) = (index, amountWei);
         return IStakes(_stakes).slash(indices, amountsWei, challenger, CHALLENGER_BPS);
+    }
+
+    /// @dev True if more than a third of the voting weight signed the same header of the round on chain. Of them one is
+    /// honest: so there was a header to be signed.
+    function _hadAHeader(Round storage r, uint32 round) private view returns (bool) {
+        mapping(uint256 slot => bytes32) storage attested = _attested[_place(round)];
+        bytes32 lanes = _epochOf(round).stakeLanes;
+        uint256 total = lanes.total();
+        bytes32[] memory words = new bytes32[](MAX_VALIDATORS);
+        for (uint16 slot = 0; slot < MAX_VALIDATORS; slot++) {
+            if (r.attestMask & Lanes.bit(slot) == 0) continue;
+            words[slot] = attested[slot];
+            uint256 weight;
+            for (uint16 other = 0; other <= slot; other++) {
+                if (words[other] == words[slot]) weight += lanes.lane(other);
+            }
+            if (3 * weight > total) return true;
+        }
+        return false;
     }
 
     /// @dev The phase that ends then is over: by time, or with the round.

@@ -44,7 +44,7 @@ abstract contract RunStorage is IRunBase {
 
     // Disputes
     mapping(uint256 round => mapping(uint256 attempt => mapping(uint256 index => Demand))) internal _demands;
-    mapping(uint256 round => mapping(uint256 slot => Equivocation)) internal _equivocations;
+    mapping(uint256 round => mapping(uint256 index => Equivocation)) internal _equivocations;
     mapping(bytes32 hash => uint256) internal _precommits;
 
     /// @dev A run takes no coins but the bonds of demands.

@@ -124,8 +124,8 @@ abstract contract RunViews is DisputesBase, IPenalties {
     }
 
     /// @inheritdoc IPenalties
-    function equivocationOf(uint32 round, uint16 slot) external view returns (Equivocation memory) {
-        return _equivocations[round][slot];
+    function equivocationOf(uint32 round, uint32 index) external view returns (Equivocation memory) {
+        return _equivocations[round][index];
     }
 
     /// @inheritdoc IPenalties
@@ -147,13 +147,14 @@ abstract contract RunViews is DisputesBase, IPenalties {
 
     /* INTERNAL */
 
-    /// @dev The fault that is not punished yet. Another round's word may still lie there until this one settles.
+    /// @dev The fault that is not punished yet. Another round's word may still lie there until this one
+    /// settles.
     function _faultOf(Round storage r) internal view returns (Fault) {
         return r.status == RoundStatus.Settled ? r.fault : Fault.None;
     }
 
-    /// @dev The round to settle again first: the one that comes after the head. The links of those that were settled
-    /// after it lead there.
+    /// @dev The round to settle again first: the one that comes after the head. The links of those that were
+    /// settled after it lead there.
     function _nextBehind() private view returns (uint32 round) {
         uint32 head = _state.paidPlusOne;
         uint32 after_ = _state.settledPlusOne;

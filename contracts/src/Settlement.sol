@@ -98,6 +98,8 @@ contract Settlement is Membership {
         Round storage r = _requirePhase(round, Phase.Expired);
 
         r.status = RoundStatus.Void;
+        // While the pay chain is behind nobody can sign: it is nobody's fault.
+        if (_isBehind()) r.attestMask = 0;
 
         emit RoundVoided(round);
 
@@ -311,7 +313,11 @@ contract Settlement is Membership {
         while (++round < paidPlusOne) {
             BookWord book = BookWords.load(_rounds[round % history]);
             if (book.status() != RoundStatus.Settled) continue;
-            return _isSafe(book.finalAt(), round);
+            // The round that settles now: it waits for nobody, and is the last.
+            if (round + 1 == next) return false;
+            uint64 safeAt = _safeAt(book.finalAt(), round);
+            require(block.timestamp >= safeAt, TooEarly(safeAt));
+            return true;
         }
         return false;
     }

@@ -176,8 +176,9 @@ contract Stakes is IStakes, ReentrancyGuardTransient {
             rewardsWei += rewardWei;
         }
 
-        if (rewardsWei > 0) IERC20(g.token).safeTransfer(challenger, rewardsWei);
-        // A token that refuses to move there must not make a slash impossible: then it stays here, in nobody's stake.
+        // A token that refuses one of the two must not make a slash impossible: what the challenger can't get is burned,
+        // and what can't be burned stays here, in nobody's stake.
+        if (rewardsWei > 0 && !IERC20(g.token).trySafeTransfer(challenger, rewardsWei)) rewardsWei = 0;
         if (takenWei > rewardsWei) IERC20(g.token).trySafeTransfer(DEAD, takenWei - rewardsWei);
     }
 

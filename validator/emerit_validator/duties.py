@@ -42,7 +42,7 @@ class Duties:
     _answer_turns: Turns = field(init=False)
     _looked: float = field(default=0.0, init=False)
     _told: bytes = field(default=b"", init=False)
-    _signed: bytes = field(default=b"", init=False)
+    _signed: tuple[bytes, int] = field(default=(b"", -1), init=False)
 
     def __post_init__(self) -> None:
         """Make this node's place in the turns."""
@@ -78,7 +78,10 @@ class Duties:
             log.warning("acted against a wrong settlement", **deed.as_dict())
 
     def _settle_again(self, status: Status) -> None:
-        """Sign the right header of the round that is to be settled next, once; two thirds settle it."""
+        """Sign the right header of the round that is to be settled next, once an epoch; two thirds settle it.
+
+        A signature counts only in the epoch that it was given in: who votes in the next one has to sign again.
+        """
         client, number = self.context.client, status.behind_round
         first = next((item for item in client.state_chain() if item.round == number), None)
         if first is None or status.last_header_hash != self.ledger.last_hash:
@@ -92,10 +95,11 @@ class Duties:
             body.aggregate_hash,
             status.behind_attempt,
         )
-        self._sign(settle(inputs).header, first.aggregate_cid)
+        epoch = status.round // self.context.params.epoch_rounds
+        self._sign(settle(inputs).header, first.aggregate_cid, epoch)
 
-    def _sign(self, header: Header, aggregate_cid: str) -> None:
-        if header_hash(header) == self._signed:
+    def _sign(self, header: Header, aggregate_cid: str, epoch: int) -> None:
+        if (header_hash(header), epoch) == self._signed:
             return
         try:
             attempt(lambda: self.context.client.attest(self.sender, header, aggregate_cid))
@@ -103,7 +107,7 @@ class Duties:
             if error.code != "punish-first":  # those who were slashed first must be
                 raise
             return
-        self._signed = header_hash(header)
+        self._signed = header_hash(header), epoch
         log.info("signed a round again", round=header.body.round, attempt=header.body.attempt)
 
     def _answer(self) -> None:

@@ -223,7 +223,8 @@ interface IRunLife is IRunBase {
 ///   where few are expected, a newcomer has to check in to be waited for.
 /// - A member that is expected and does nothing costs the others the rest of that phase, up to its deadline.
 /// - An attestation counts until its validator attests to another header of the round.
-/// - A run in which the place of the last header that stands, or of the one before a header that is not final, would
-///   be used again finishes: so after about `historyRounds` rounds without a settlement.
+/// - A run in which the place of the last header that stands, or of a round that must be settled again, would be used
+///   again finishes: so after about `historyRounds` rounds without a settlement. Where a header that can still fall
+///   would lose its predecessor, no round opens until it is final.
 /// - Closing a run does not touch the round that is open: it may still settle and be paid.
 interface IRunCore is IRunActs, IRunLife {}

@@ -30,8 +30,8 @@ interface IDisputesBase is IRunBase {
     error WrongHeader(uint32 round, bytes32 have, bytes32 settled);
     /// @notice The leaf is not in the header's tree.
     error LeafNotInTree(uint32 round, uint32 index);
-    /// @notice What was opened is not the header before this one, or the leaf is not in its tree. Where there is no
-    /// previous leaf, everything but what shows that must be zero.
+    /// @notice What was opened is not the header before this one, or the leaf is not in its tree. Where there
+    /// is no previous leaf, everything but what shows that must be zero.
     error WrongPrevious(uint32 round, bytes32 have, bytes32 want);
     /// @notice The challenge is about leaves of another role.
     error WrongLeafRole(uint32 index, Role have);
@@ -47,15 +47,15 @@ interface IDisputesBase is IRunBase {
     error WrongWitness(uint32 have, uint256 named);
     /// @notice The header is right in what was shown. Amounts are of what the fault is about.
     error NothingWrong(Fault fault, uint256 expected, uint256 found);
-    /// @notice The headers are of different runs, rounds, attempts, previous headers, reveals or budgets, or are the
-    /// same: who signed both did nothing wrong.
+    /// @notice The headers are of different runs, rounds, attempts, previous headers, reveals or budgets, or
+    /// are the same: who signed both did nothing wrong.
     error NotContradictory();
     /// @notice The signers differ, or are no validator of this run.
     error NotOneValidator(address signerA, address signerB);
     /// @notice The signature is not one in the compact form of EIP-2098.
     error MalformedSignature();
     /// @notice The validator's fault in this round is known.
-    error AlreadyProven(uint32 round, uint16 slot);
+    error AlreadyProven(uint32 round, uint32 index);
     /// @notice There is no fault of this round that is not punished.
     error NothingToPunish(uint32 round);
     /// @notice The challenger's precommitment is missing, or not older than the fault.
@@ -96,7 +96,7 @@ interface IDisputesBase is IRunBase {
         address by
     );
     event DemandReclaimed(uint32 indexed round, uint32 indexed attempt, uint32 indexed index);
-    event Equivocated(uint32 indexed round, uint16 indexed slot, address by);
+    event Equivocated(uint32 indexed round, uint32 indexed index, address by);
     event Punished(
         uint32 indexed round,
         uint32 indexed attempt,
@@ -112,8 +112,9 @@ interface IDisputesBase is IRunBase {
 interface IHeaderDisputes is IDisputesBase {
     /* CHALLENGES */
 
-    // All of them: by anyone, while the header stands and is not final. They revert where nothing is wrong. On success
-    // the header and all after it in the pay chain lose their pay, and those rounds must be settled again in order.
+    // All of them: by anyone, while the header stands and is not final. They revert where nothing is wrong.
+    // On success the header and all after it in the pay chain lose their pay, and those rounds must be
+    // settled again in order.
 
     /// @notice A lane of the row is not what that validator revealed.
     /// @param vector What the validator of `validatorSlot` revealed; empty if nothing.
@@ -128,10 +129,10 @@ interface IHeaderDisputes is IDisputesBase {
     /// @notice A trainer's weight is not the lower stake-weighted median of its row.
     function challengeWeight(OpenedTree calldata tree, Leaf calldata leaf, bytes32[] calldata proof) external;
 
-    /// @notice A validator's leaf says that it covered all, and `witness` is a trainer with a quorum on which it
-    /// abstained; or it names another leaf than the first of that kind.
-    /// @dev To show that the named leaf is nothing of the kind, it is the witness. A named index outside of the tree is
-    /// wrong whatever the witness, which must be a leaf all the same.
+    /// @notice A validator's leaf says that it covered all, and `witness` is a trainer with a quorum on which
+    /// it abstained; or it names another leaf than the first of that kind.
+    /// @dev To show that the named leaf is nothing of the kind, it is the witness. A named index outside of
+    /// the tree is wrong whatever the witness, which must be a leaf all the same.
     function challengeCoverage(
         OpenedTree calldata tree,
         Leaf calldata leaf,
@@ -179,9 +180,10 @@ interface IHeaderDisputes is IDisputesBase {
 
     /* SIGNERS */
 
-    /// @notice One validator signed two headers of the same round, attempt, previous header, reveals and budget.
-    /// @dev Signatures of 64 bytes (EIP-2098) of the validator's present operator, or of one that it had before. No
-    /// header falls by it. Once per round and validator, while the run remembers the round.
+    /// @notice One validator signed two headers of the same round, attempt, previous header, reveals and
+    /// budget.
+    /// @dev Signatures of 64 bytes (EIP-2098) of the validator's present operator, or of one that it had
+    /// before. No header falls by it. Once per round and validator, while the run remembers the round.
     function equivocation(
         Header calldata a,
         bytes calldata signatureA,
@@ -191,11 +193,12 @@ interface IHeaderDisputes is IDisputesBase {
 
     /* DEMANDS */
 
-    /// @notice Asks for a leaf to be shown within `answerSeconds`; else the header falls and its signers are slashed.
-    /// @dev Possible while the header stands and is not final, and until `finalAt + 40 * answerSeconds`. Finality of
-    /// this and later headers waits until `answerSeconds` after the deadline. Each leaf once; up to 128 at once, but the
-    /// bond doubles with every eighth that is open against the header: a flood that nobody could answer in time can't
-    /// be paid either. What is sent beyond the bond is sent back.
+    /// @notice Asks for a leaf to be shown within `answerSeconds`; else the header falls and its signers are
+    /// slashed.
+    /// @dev Possible while the header stands and is not final, and until `finalAt + 40 * answerSeconds`.
+    /// Finality of this and later headers waits until `answerSeconds` after the deadline. Each leaf once; up
+    /// to 128 at once, but the bond doubles with every eighth that is open against the header: a flood that
+    /// nobody could answer in time can't be paid either. What is sent beyond the bond is sent back.
     function demand(OpenedTree calldata tree, uint32 index) external payable;
 
     /// @notice Shows a demanded leaf. Half of the bond goes to the caller, the rest is burned.
@@ -204,7 +207,8 @@ interface IHeaderDisputes is IDisputesBase {
     /// @notice Voids the header: a demanded leaf was not shown in time.
     function timeout(uint32 round, uint32 index) external;
 
-    /// @notice Pays an open demand's bond back to who made it, once the header has fallen or is final. By anyone.
+    /// @notice Pays an open demand's bond back to who made it, once the header has fallen or is final. By
+    /// anyone.
     function reclaim(uint32 round, uint32 attempt, uint32 index) external;
 
     /// @notice The code behind this run for penalties and large views.
@@ -216,25 +220,29 @@ interface IHeaderDisputes is IDisputesBase {
 interface IPenalties is IDisputesBase {
     /* PENALTIES */
 
-    /// @notice Stores when `hash` was first shown, so that a later challenge is known to be the caller's work.
-    /// @dev hash = keccak256(abi.encode(run, round, attempt, fault, index, challenger, salt)), see `precommitHash`.
+    /// @notice Stores when `hash` was first shown, so that a later challenge is known to be the caller's
+    /// work.
+    /// @dev hash = keccak256(abi.encode(run, round, attempt, fault, index, challenger, salt)), see
+    /// `precommitHash`.
     function precommit(bytes32 hash) external;
 
-    /// @notice Slashes all who signed the round's voided header: together `slashRounds` nominal budgets, shared by
-    /// voting weight, from nobody more than its stake. A tenth goes to the challenger, the rest is burned.
-    /// @dev With `challenger` zero all is burned, `answerSeconds` after the fault at the earliest. Where a leaf was
-    /// withheld, the tenth goes to the one who demanded it, whatever the arguments.
+    /// @notice Slashes all who signed the round's voided header: together `slashRounds` nominal budgets,
+    /// shared by voting weight, from nobody more than its stake. A tenth goes to the challenger, the rest is
+    /// burned.
+    /// @dev With `challenger` zero all is burned, `answerSeconds` after the fault at the earliest. Where a
+    /// leaf was withheld, the tenth goes to the one who demanded it, whatever the arguments.
     function punish(uint32 round, address challenger, bytes32 salt) external;
 
     /// @notice As `punish`, for one validator that signed two headers.
-    function punishEquivocation(uint32 round, uint16 slot, address challenger, bytes32 salt) external;
+    function punishEquivocation(uint32 round, uint32 index, address challenger, bytes32 salt) external;
 
     /// @notice Burns `missFineWei` of a trainer's bond: it did not open its commitment of that round in time.
     /// @dev Possible until it commits again.
     function fineTrainer(uint32 round, address operator) external;
 
-    /// @notice Burns `missFineWei` of a validator's stake: it did not open its commitment to weights in time; or it
-    /// revealed weights but signed no header of a round that others signed headers of and that became void.
+    /// @notice Burns `missFineWei` of a validator's stake: it did not open its commitment to weights in time;
+    /// or it revealed weights in a round that became void, and signed no header on chain, while more than a
+    /// third of the voting weight signed one and the same.
     function fineValidator(uint32 round, uint16 slot) external;
 
     /* VIEWS */
@@ -248,7 +256,8 @@ interface IPenalties is IDisputesBase {
     /// @notice The settings, fixed when the run was created.
     function params() external view returns (RunParams memory);
 
-    /// @notice End of the challenge window of the round's header; 0 if it has none. Demands can extend it: `isFinal`.
+    /// @notice End of the challenge window of the round's header; 0 if it has none. Demands can extend it:
+    /// `isFinal`.
     function finalAt(uint32 round) external view returns (uint64);
 
     /// @notice Last round in which the operator's trainer is expected; type(uint32).max if in none.
@@ -260,7 +269,8 @@ interface IPenalties is IDisputesBase {
     /// @notice Number of the epoch that the round is in.
     function epochOf(uint32 round) external view returns (uint32);
 
-    /// @notice Voting weights and registry indices of the validator slots in the round; zero if not remembered.
+    /// @notice Voting weights and registry indices of the validator slots in the round; zero if not
+    /// remembered.
     function seatsOf(uint32 round) external view returns (bytes32 lanes, uint32[16] memory seats);
 
     /// @notice A demand; all zero if there was none.
@@ -275,8 +285,8 @@ interface IPenalties is IDisputesBase {
         view
         returns (Fault fault, uint32 attempt, uint32 index, uint64 faultAt, uint16 signers);
 
-    /// @notice What is known of a validator slot that signed two headers in the round.
-    function equivocationOf(uint32 round, uint16 slot) external view returns (Equivocation memory);
+    /// @notice What is known of a validator, by registry index, that signed two headers of the round.
+    function equivocationOf(uint32 round, uint32 index) external view returns (Equivocation memory);
 
     /// @notice When the hash was precommitted; 0 if it was not.
     function precommittedAt(bytes32 hash) external view returns (uint64);
@@ -294,23 +304,27 @@ interface IPenalties is IDisputesBase {
 
 /// @title IRunDisputes
 /// @notice The second half of a run: proof that a settlement is wrong, and what it costs those who signed it.
-/// @dev Answered at the run's own address (`ITrainingRun`); the code is called by delegation and does nothing when it
-/// is called directly.
+/// @dev Answered at the run's own address (`ITrainingRun`); the code is called by delegation and does nothing
+/// when it is called directly.
 ///
-/// A header is challenged by showing one leaf, or two, that can't follow from what is on chain. Each field of a leaf is
-/// a function of the leaf itself, of the round's seats and vectors, of the tree's totals and of the same member's last
-/// leaf, so one transaction is always enough, and nothing that is shown can make a right header fall.
+/// A header is challenged by showing one leaf, or two, that can't follow from what is on chain. Each field of
+/// a leaf is a function of the leaf itself, of the round's seats and vectors, of the tree's totals and of the
+/// same member's last leaf, so one transaction is always enough, and nothing that is shown can make a right
+/// header fall.
 ///
 /// Assumptions
-/// - `Stakes` keeps account, role, slot and active range of a registry index for ever, and lets no stake go before
+/// - `Stakes` keeps account, role, slot and active range of a registry index for ever, and lets no stake go
+///   before
 ///   `challengeWindowSeconds + 42 * answerSeconds` have passed since its member left.
 /// - Ethereum's blocks have different times: what is older than a fault was sent in an earlier block.
-/// - `demandBondWei` pays for more than twice the gas of an answer, and `answerSeconds` is long enough to send some
+/// - `demandBondWei` pays for more than twice the gas of an answer, and `answerSeconds` is long enough to
+///   send some
 ///   hundred answers: see `demand`.
 ///
 /// Warnings
 /// - State root and aggregate hash are not challenged: they are attested, and audited off chain.
-/// - A leaf that the last header got wrong is not a fault of this one. A wrong header that nobody challenged in time
+/// - A leaf that the last header got wrong is not a fault of this one. A wrong header that nobody challenged
+///   in time
 ///   stays the base of all later ones.
 /// - Whoever challenges without a `precommit` from an earlier block voids the header but earns nothing.
 /// - A challenge moves no money. `punish` does, and until then the round can't be settled again.

@@ -109,8 +109,8 @@ interface IStakes {
     function withdrawFor(address run, address account) external;
 
     /// @notice Takes from members of the calling run: from `indices[i]` at most `amountsWei[i]`, or what it has. Of all
-    /// that, `challengerBps` / 10,000 goes to `challenger` (nothing if it is zero), the rest is burned: sent to
-    /// 0x...dEaD, or kept here for good if the token refuses that.
+    /// that, `challengerBps` / 10,000 goes to `challenger` (nothing if it is zero, or if the token refuses it),
+    /// the rest is burned: sent to 0x...dEaD, or kept here for good if the token refuses that.
     /// @return takenWei What was taken of all, together.
     function slash(
         uint32[] calldata indices,

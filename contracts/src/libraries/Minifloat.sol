@@ -2,8 +2,8 @@
 pragma solidity 0.8.34;
 
 /// @title Minifloat
-/// @notice The 16-bit code of a weight or a loss: 5 bits of exponent e, then 11 of mantissa m; its value is m where
-/// e = 0, else (2048 + m) << (e - 1). A larger code is a larger value.
+/// @notice The 16-bit code of a weight or a loss: 5 bits of exponent e, then 11 of mantissa m; its value is m
+/// where e = 0, else (2048 + m) << (e - 1). A larger code is a larger value.
 /// @dev Python twin: `emerit.protocol.minifloat`.
 library Minifloat {
     /// @notice "I abstain": not a value.

@@ -18,7 +18,7 @@ library Params {
     uint256 private constant MAX_ROUNDS = 2 ** 24 - 2;
     uint256 private constant MIN_HISTORY_ROUNDS = 4;
     /// @dev A run looks back over void rounds when it opens one: their number must fit into a block.
-    uint256 private constant MAX_HISTORY_ROUNDS = 8_192;
+    uint256 private constant MAX_HISTORY_ROUNDS = 4_096;
     /// @dev Where rounds may take no time at all, as on a test chain.
     uint256 private constant MIN_HISTORY_ROUNDS_UNTIMED = 64;
     /// @dev Demands for leaves keep a header from being final for at most this many times `answerSeconds` (see
@@ -64,12 +64,15 @@ library Params {
 
     function _checkDisputes(RunParams calldata p, uint64 unbondingSeconds) private pure {
         _require("challengeWindowSeconds", p.challengeWindowSeconds > 0);
-        _require("answerSeconds", p.answerSeconds > 0);
+        // A demand must leave time for a timeout after its deadline.
+        _require("answerSeconds", p.answerSeconds > 1);
+        // Else who withholds leaves could take all places for demands, for nothing.
+        _require("demandBondWei", p.demandBondWei > 0);
         uint256 longest = disputeSeconds(p);
         // Else signers could take their stakes away before they are found out.
         _require("unbondingSeconds", unbondingSeconds >= longest);
-        // Else the sponsor could take back what was promised before it can be claimed.
-        _require("claimPeriodSeconds", p.claimPeriodSeconds >= longest);
+        // Else the sponsor could take back what was promised before it is final and there was time to claim it.
+        _require("claimPeriodSeconds", p.claimPeriodSeconds >= 2 * longest);
         // Else a round could be forgotten while its header is in dispute.
         uint256 least = p.minRoundSeconds == 0 ? MIN_HISTORY_ROUNDS_UNTIMED : MIN_HISTORY_ROUNDS;
         _require("historyRounds", p.historyRounds >= least && p.historyRounds <= MAX_HISTORY_ROUNDS);

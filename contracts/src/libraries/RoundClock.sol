@@ -7,7 +7,7 @@ import {Phase, RunParams} from "../types/Types.sol";
 /// @title RoundClock
 /// @notice When each phase of a round ends.
 /// @dev A phase ends at its deadline, or when all who can act have acted; the act that ends it moves the stored ends
-/// (`endTrain` and so on). Each phase begins at the time the one before ended, in the same block too. Once a phase has
+/// (in `ClockWords`). Each phase begins at the time the one before ended, in the same block too. Once a phase has
 /// ended its end time no longer changes, because the acts that it depends on are only possible within it.
 ///
 /// Assumption: the settings' phase lengths sum to at most 2^23 seconds (`Params`), so that offsets fit into 24 bits.
@@ -73,46 +73,7 @@ library RoundClock {
         return (Phase.Expired, 0);
     }
 
-    /* ACTS' OWN CHECKS */
-
-    // Each is true only while the round is the open one: a round that opened is settled or void at the earliest after
-    // its weights were revealed, and a place that was never used has no time.
-
-    /// @notice Whether trainers can commit now.
-    function inTrain(Round storage r) internal view returns (bool) {
-        return block.timestamp < trainEndsAt(r);
-    }
-
-    /// @notice Whether contributions can be revealed now.
-    function inReveal(Round storage r) internal view returns (bool) {
-        return block.timestamp >= trainEndsAt(r) && block.timestamp < revealEndsAt(r);
-    }
-
-    /// @notice Whether validators can commit to weights now.
-    function inScore(Round storage r) internal view returns (bool) {
-        return r.drawn != 0 && block.timestamp < uint64(r.openedAt) + r.scoreEnd;
-    }
-
-    /// @notice Whether weights can be revealed now.
-    function inWeightReveal(Round storage r) internal view returns (bool) {
-        if (r.drawn == 0) return false;
-        uint64 opened = r.openedAt;
-        return block.timestamp >= opened + r.scoreEnd && block.timestamp < opened + _weightRevealEnd(r);
-    }
-
     /* MOVES */
-
-    /// @notice All who were waited for have committed.
-    function endTrain(Round storage r, RunParams storage p) internal {
-        uint256 since = block.timestamp - r.openedAt;
-        r.trainEnd = uint24(since);
-        r.revealEnd = uint24(since + p.revealSeconds);
-    }
-
-    /// @notice All who committed have revealed.
-    function endReveal(Round storage r) internal {
-        r.revealEnd = uint24(block.timestamp - r.openedAt);
-    }
 
     /// @notice The evaluation seed has been drawn.
     function startScore(Round storage r, RunParams storage p) internal {
@@ -121,18 +82,6 @@ library RoundClock {
         r.drawn = uint24(since);
         r.scoreEnd = uint24(since + p.scoreSeconds);
         r.weightRevealEnd = uint24(since + p.scoreSeconds + p.weightRevealSeconds);
-    }
-
-    /// @notice All who were waited for have committed to weights.
-    function endScore(Round storage r, RunParams storage p) internal {
-        uint256 since = block.timestamp - r.openedAt;
-        r.scoreEnd = uint24(since);
-        r.weightRevealEnd = uint24(since + p.weightRevealSeconds);
-    }
-
-    /// @notice All who committed to weights have revealed them.
-    function endWeightReveal(Round storage r) internal {
-        r.weightRevealEnd = uint24(block.timestamp - r.openedAt);
     }
 
     function _weightRevealEnd(Round storage r) private view returns (uint24) {

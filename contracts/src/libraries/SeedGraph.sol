@@ -41,8 +41,8 @@ library SeedGraph {
         return (old * (ONE_PPB - p.epochWeightPpb) + visits * p.epochWeightPpb) / ONE_PPB;
     }
 
-    /// @dev What each validator passes on is the payable part of the smaller of its weight and the consensus, by stake.
-    /// With a stake below 2^16 and a weight below 2^64, no sum here passes 2^84.
+    /// @dev What each validator passes on is the payable part of the smaller of its weight and the consensus,
+    /// by stake. With a stake below 2^16 and a weight below 2^64, no sum here passes 2^84.
     function _flows(bytes32 row, bytes32 stakes, uint256 weight)
         private
         pure

@@ -5,11 +5,11 @@ import {ClaimLeaf, Leaf, LeafDetail, Tree} from "../types/Types.sol";
 
 /// @title SettlementTree
 /// @notice Index-bound Merkle tree over the leaves of a settlement.
-/// @dev Python twin: `emerit.protocol.settlement_tree`. A leaf is keccak256(0x00 || abi.encode(index, account,
-/// cumulativeAmountWei, keccak256(abi.encode(detail)))), a node keccak256(0x01 || left || right). The tree is filled up
-/// with zero words to 2^depth leaves, depth = ceil(log2(leafCount)). Bit i of a leaf's index says that it is on the
-/// right at height i, and a proof has exactly `depth` siblings: an inner node can't pass for a leaf (tag and length) nor
-/// a leaf for another (index).
+/// @dev Python twin: `emerit.protocol.settlement_tree`. A leaf is keccak256(0x00 || abi.encode(index,
+/// account, cumulativeAmountWei, keccak256(abi.encode(detail)))), a node keccak256(0x01 || left || right).
+/// The tree is filled up with zero words to 2^depth leaves, depth = ceil(log2(leafCount)). Bit i of a leaf's
+/// index says that it is on the right at height i, and a proof has exactly `depth` siblings: an inner node
+/// can't pass for a leaf (tag and length) nor a leaf for another (index).
 library SettlementTree {
     /// @notice Whether the leaf is in the tree. Never reverts.
     function verify(Tree calldata tree, Leaf calldata leaf, bytes32[] calldata proof)
@@ -45,8 +45,8 @@ library SettlementTree {
         return fits && root == tree.root;
     }
 
-    /// @notice The root that the leaf and its siblings lead to; `fits` if a tree of so many leaves has a leaf at this
-    /// index and so many levels, else there is no root. Never reverts.
+    /// @notice The root that the leaf and its siblings lead to; `fits` if a tree of so many leaves has a leaf
+    /// at this index and so many levels, else there is no root. Never reverts.
     function claimRoot(ClaimLeaf calldata leaf, uint32 leafCount, bytes32[] calldata proof)
         internal
         pure
@@ -151,7 +151,8 @@ library SettlementTree {
         }
     }
 
-    /// @dev Whether a tree of `leafCount` leaves, at least one, has so many levels above them: ceil(log2(leafCount)).
+    /// @dev Whether a tree of `leafCount` leaves, at least one, has so many levels above them:
+    /// ceil(log2(leafCount)).
     function _isDepth(uint256 depth, uint32 leafCount) private pure returns (bool) {
         unchecked {
             return depth == 0 ? leafCount == 1 : uint256(leafCount - 1) >> (depth - 1) == 1;

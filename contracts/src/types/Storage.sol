@@ -120,8 +120,7 @@ struct Demand {
 
 /// @dev Proof that a validator signed two headers. One slot.
 struct Equivocation {
-    address operator; // present or former, of the validator
     uint32 attempt;
-    uint40 provenAt;
+    uint40 provenAt; // 0 if there is none
     bool punished;
 }

@@ -145,11 +145,12 @@ struct ClaimLeaf {
     bytes32 detailHash; // keccak256(abi.encode(detail))
 }
 
-/// @dev The last leaf of the same member, as the base of an amount or a reputation. All zero with an empty proof
-/// where there is none: before the first header, or for a member that the last header has no leaf of.
+/// @dev The leaf at the same index of the header before, as the base of an amount or a reputation. All zero with an
+/// empty proof where there is none: before the first header, or at an index that the header before has no leaf of.
 struct PreviousLeaf {
     bytes32 bodyHash;
     Tree tree;
+    address account; // a wrong one that nobody challenged in time is a base all the same
     uint128 cumulativeAmountWei;
     LeafDetail detail;
     bytes32[] proof;

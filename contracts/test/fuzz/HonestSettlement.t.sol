@@ -15,16 +15,18 @@ contract HonestSettlementTest is DisputesFixture {
             (bool done, bytes memory answer) = address(run).call(calls[i]);
             assertFalse(done);
             bytes4 why = bytes4(answer);
-            bool expected = why == IDisputesBase.NothingWrong.selector || why == IDisputesBase.WrongLeafRole.selector
-                || why == IDisputesBase.NotNeighbours.selector || why == IDisputesBase.NotTheEnd.selector
-                || why == IDisputesBase.WrongWitness.selector;
+            bool expected = why == IDisputesBase.NothingWrong.selector
+                || why == IDisputesBase.WrongLeafRole.selector || why == IDisputesBase.NotNeighbours.selector
+                || why == IDisputesBase.NotTheEnd.selector || why == IDisputesBase.WrongWitness.selector;
             assertTrue(expected);
         }
         assertFalse(voided());
     }
 
     /// @dev One word of honest calldata is another: a leaf, a proof's node, a length, an offset.
-    function testFuzz_SurvivesJunk(uint256 seed, uint8 kind, uint16 place, uint256 word, uint8 a, uint8 b) public {
+    function testFuzz_SurvivesJunk(uint256 seed, uint8 kind, uint16 place, uint256 word, uint8 a, uint8 b)
+        public
+    {
         makeWorld(seed % 8);
         settleHonestly();
         bytes[] memory calls = challenges(a % 12, b % 12, b % 16);

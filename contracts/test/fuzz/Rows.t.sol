@@ -77,7 +77,8 @@ contract RowsTest is DisputesFixture {
         leaf.detail.weight = seed % 2 == 0 ? weight % 5_000 : weight;
         uint256 totalWeight = seed % 5 == 0 ? 0 : uint256(leaf.detail.weight) + others;
         uint256 want = HonestSettlement.trainerVisits(world, world.entries[0], leaf, totalWeight);
-        uint256 have = SeedGraph.trainerVisits(row, stakes_, leaf.detail.weight, totalWeight, world.reputation);
+        uint256 have =
+            SeedGraph.trainerVisits(row, stakes_, leaf.detail.weight, totalWeight, world.reputation);
         assertEq(have, want);
         if (totalWeight >= leaf.detail.weight) assertLe(have, 1e9);
     }

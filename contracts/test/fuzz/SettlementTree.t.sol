@@ -83,7 +83,10 @@ contract SettlementTreeTest is BaseTest {
     }
 
     /// @dev A tree that says another number of leaves: the depth or the place is another.
-    function testFuzz_LeafCountBindsDepth(uint256 seed, uint8 size, uint8 index, uint32 leafCount) public view {
+    function testFuzz_LeafCountBindsDepth(uint256 seed, uint8 size, uint8 index, uint32 leafCount)
+        public
+        view
+    {
         Leaf[] memory leaves = make(seed, 1 + size % 40);
         bytes32[][] memory levels = Tree.build(leaves);
         TreeOf memory tree = treeOf(levels, leaves.length);
@@ -93,7 +96,8 @@ contract SettlementTreeTest is BaseTest {
         assertEq(_caller.verify(tree, leaves[index], Tree.proof(levels, index)), fits);
     }
 
-    /// @dev An inner node's 65 bytes are no leaf's 129, and its tag is another: what hashes to it is not a leaf.
+    /// @dev An inner node's 65 bytes are no leaf's 129, and its tag is another: what hashes to it is not a
+    /// leaf.
     function test_InnerNodeIsNoLeaf() public view {
         Leaf[] memory leaves = make(1, 4);
         bytes32[][] memory levels = Tree.build(leaves);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.34;
 
-import {Header, Phase, RunParams, SignedCommit} from "../../src/types/Types.sol";
+import {Commitment} from "../../src/libraries/Commitment.sol";
+import {Header, Leaf, OpenedTree, Phase, RunParams, SignedCommit, Tree} from "../../src/types/Types.sol";
 import {RunFixture} from "../utils/RunFixture.sol";
 
 /// @dev Gas of the acts of a round as transactions of their own, calldata and intrinsic gas included, in a run whose
@@ -10,7 +11,7 @@ import {RunFixture} from "../utils/RunFixture.sol";
 /// forge-config: default.isolate = true
 /// forge-config: deep.isolate = true
 contract RunGasTest is RunFixture {
-    string private constant TABLE = "gas";
+    string private constant TABLE = "run";
 
     /// @dev The limits that a settlement has to keep whatever the number of leaves.
     uint256 private constant COMMIT = 36_000;
@@ -22,15 +23,6 @@ contract RunGasTest is RunFixture {
 
     function snapshot(string memory act) private returns (uint256) {
         return vm.snapshotGasLastCall(TABLE, act);
-    }
-
-    /// @dev A lap of the ring in which everybody acted in every round.
-    function lap() private {
-        // The ring of epochs is two epochs longer than that of rounds.
-        uint256 rounds = run.params().historyRounds + 2 * run.params().epochRounds + 1;
-        for (uint256 k = 0; k < rounds; k++) {
-            settleRound(1);
-        }
     }
 
     function test_Life() public {
@@ -166,6 +158,60 @@ contract RunGasTest is RunFixture {
         }
     }
 
+    /// @dev Settlements with a leaf for each of six members, of which the first is shown.
+    function test_Money() public {
+        startRunCheckedIn();
+        settleRound(1);
+        deal(token, sponsor, 1 ether, address(rewards));
+        vm.prank(sponsor);
+        rewards.fund(address(run), 1 ether);
+        snapshot("fund, again");
+        leaveTrainer(2);
+        trainerCount = 2;
+        show(1 ether);
+        snapshot("materialise, 6 leaves, first of the account");
+        show(1 ether);
+        snapshot("materialise, 6 leaves, next of the account");
+        vm.prank(sponsor);
+        run.close();
+        snapshot("close");
+        voidCurrent();
+        vm.warp(block.timestamp + 2 hours);
+        stakes.withdrawFor(address(run), trainer(2));
+        snapshot("withdraw");
+        rewards.refund(address(run));
+        snapshot("refund");
+    }
+
+    /// @dev Settles a round, waits until it is final, and stores the first trainer's reputation.
+    function show(uint128 addedWei) private {
+        toSettle();
+        Leaf memory leaf;
+        leaf.account = trainer(0);
+        leaf.cumulativeAmountWei = run.settledTotalWei() + addedWei;
+        leaf.detail.reputation = uint64(1_000 * current());
+        bytes32[] memory proof = new bytes32[](3);
+        bytes32 root = keccak256(
+            abi.encodePacked(
+                bytes1(0),
+                uint256(leaf.index),
+                uint256(uint160(leaf.account)),
+                uint256(leaf.cumulativeAmountWei),
+                keccak256(abi.encode(leaf.detail))
+            )
+        );
+        for (uint256 i = 0; i < 3; i++) {
+            proof[i] = keccak256(abi.encode("beside", i));
+            root = keccak256(abi.encodePacked(bytes1(0x01), root, proof[i]));
+        }
+        Header memory header = headerOver(current(), Tree(root, 7, leaf.cumulativeAmountWei, 6));
+        settle(header);
+        vm.warp(run.roundInfo(header.body.round).finalAt);
+        bytes32 bodyHash = keccak256(abi.encode(Commitment.BODY_TYPEHASH, header.body));
+        OpenedTree memory opened = OpenedTree(header.body.round, bodyHash, header.tree);
+        reputation.materialise(opened, leaf, proof);
+    }
+
     function test_Views() public {
         startRunCheckedIn();
         settleRound(1);
@@ -178,12 +224,15 @@ contract RunGasTest is RunFixture {
         vm.snapshotValue("bytes", "TrainingRun", address(run).code.length);
         vm.snapshotValue("bytes", "Settlement", core.code.length);
         vm.snapshotValue("bytes", "Disputes", run.disputes().code.length);
+        vm.snapshotValue("bytes", "Penalties", run.penalties().code.length);
         vm.snapshotValue("bytes", "Reputation", factory.reputationImplementation().code.length);
         vm.snapshotValue("bytes", "RunFactory", address(factory).code.length);
         vm.snapshotValue("bytes", "Stakes", address(stakes).code.length);
         vm.snapshotValue("bytes", "Rewards", address(rewards).code.length);
         vm.snapshotValue("bytes", "EmeritToken", address(token).code.length);
         assertLe(core.code.length, 24_576, "EIP-170");
+        assertLe(run.disputes().code.length, 24_576, "EIP-170");
+        assertLe(run.penalties().code.length, 24_576, "EIP-170");
         assertLe(address(factory).code.length, 24_576, "EIP-170");
     }
 }

@@ -8,8 +8,9 @@ import {Fault, Header, Leaf, OpenedTree, PreviousLeaf, Role, RoundStatus} from "
 import {DisputesFixture} from "../utils/DisputesFixture.sol";
 import {HonestSettlement} from "../utils/HonestSettlement.sol";
 
-/// @dev Every kind of challenge: what it refuses, and that the settlement with one wrong figure falls by it and only
-/// within the window. Indices of the fixture: trainers 0, 2, 4, 6 (gone), 8, 10; validators 1, 3, 5, 7, 9 (no seat), 11.
+/// @dev Every kind of challenge: what it refuses, and that the settlement with one wrong figure falls by it
+/// and only within the window. Indices of the fixture: trainers 0, 2, 4, 6 (gone), 8, 10; validators 1, 3, 5,
+/// 7, 9 (no seat), 11.
 contract DisputesChallengesTest is DisputesFixture {
     function setUp() public override {
         super.setUp();
@@ -173,6 +174,9 @@ contract DisputesChallengesTest is DisputesFixture {
         bytes32 have = joined(p.bodyHash, p.tree);
         expectPrevious(have, proof, p);
         p = previousOf(0);
+        p.account = address(0xBAD);
+        expectPrevious(previousHash(), proof, p);
+        p = previousOf(0);
         p.cumulativeAmountWei++;
         expectPrevious(previousHash(), proof, p);
         p = previousOf(0);
@@ -184,8 +188,9 @@ contract DisputesChallengesTest is DisputesFixture {
         // Nor can a leaf be made up for one that has none.
         proof = proofOf(11);
         p.cumulativeAmountWei = 1;
-        bytes memory wrong =
-            abi.encodeWithSelector(IDisputesBase.WrongPrevious.selector, ROUND, previousHash(), previousHash());
+        bytes memory wrong = abi.encodeWithSelector(
+            IDisputesBase.WrongPrevious.selector, ROUND, previousHash(), previousHash()
+        );
         expectError(wrong);
         run.challengeAmount(header(), leaves[11], proof, p);
         (p.cumulativeAmountWei, p.detail.reputation) = (0, 1);

@@ -63,7 +63,8 @@ contract DisputesDemandsTest is DisputesFixture {
 
     function test_RevertWhen_DemandedTooLate() public {
         OpenedTree memory t = opened();
-        // A demand in time, and its successors, keep the header from becoming final; up to the end of all demands.
+        // A demand in time, and its successors, keep the header from becoming final; up to the end of all
+        // demands.
         uint32 index;
         while (block.timestamp + 2 * ANSWER < settledAt + WINDOW + 40 * ANSWER) {
             demand(index);
@@ -74,9 +75,7 @@ contract DisputesDemandsTest is DisputesFixture {
         }
         demand(index);
         vm.warp(settledAt + WINDOW + 40 * ANSWER);
-        expectError(
-            abi.encodeWithSelector(IDisputesBase.TooLate.selector, settledAt + WINDOW + 40 * ANSWER)
-        );
+        expectError(abi.encodeWithSelector(IDisputesBase.TooLate.selector, settledAt + WINDOW + 40 * ANSWER));
         vm.prank(_alice);
         run.demand{value: BOND}(t, index + 1);
     }

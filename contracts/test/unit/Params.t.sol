@@ -29,13 +29,13 @@ contract ParamsTest is BaseTest {
         (p.scoreSeconds, p.weightRevealSeconds, p.settleSeconds) = (60, 30, 60);
         (p.minRoundSeconds, p.nominalRoundSeconds) = (20, 120);
         // the longest dispute: 50 + 43 * 10 = 480
-        (p.challengeWindowSeconds, p.answerSeconds, p.claimPeriodSeconds) = (50, 10, 480);
+        (p.challengeWindowSeconds, p.answerSeconds, p.claimPeriodSeconds) = (50, 10, 960);
         (p.historyRounds, p.epochRounds) = (26, 1);
         (p.minTrainers, p.minValidators) = (1, 1);
         p.slashRounds = 2;
         p.rewardRateWeiPerSecond = 1 ether;
         (p.minTrainerBondWei, p.minValidatorStakeWei) = (10, 10);
-        (p.stakeUnitWei, p.missFineWei) = (10, 10);
+        (p.stakeUnitWei, p.missFineWei, p.demandBondWei) = (10, 10, 1);
     }
 
     function refuses(bytes32 field) private {
@@ -94,9 +94,9 @@ contract ParamsTest is BaseTest {
         refuses("maxRounds");
         p.epochRounds = 0;
         refuses("epochRounds");
-        p.historyRounds = 8_192;
+        p.historyRounds = 4_096;
         accepts();
-        p.historyRounds = 8_193;
+        p.historyRounds = 4_097;
         refuses("historyRounds");
         p.historyRounds = 25;
         refuses("historyRounds");
@@ -113,15 +113,17 @@ contract ParamsTest is BaseTest {
     function test_RevertWhen_ADisputeHasNoTime() public {
         p.challengeWindowSeconds = 0;
         refuses("challengeWindowSeconds");
-        p.answerSeconds = 0;
+        p.answerSeconds = 1;
         refuses("answerSeconds");
+        p.demandBondWei = 0;
+        refuses("demandBondWei");
         p.challengeWindowSeconds = 51;
         refuses("unbondingSeconds");
         p.challengeWindowSeconds = type(uint32).max;
         refuses("unbondingSeconds");
         p.answerSeconds = type(uint32).max;
         refuses("unbondingSeconds");
-        p.claimPeriodSeconds = 479;
+        p.claimPeriodSeconds = 959;
         refuses("claimPeriodSeconds");
     }
 

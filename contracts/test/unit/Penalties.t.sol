@@ -7,8 +7,8 @@ import {Member, Round, RunState} from "../../src/types/Storage.sol";
 import {Entry, Fault, Header, Role, RoundStatus, RunParams} from "../../src/types/Types.sol";
 import {DisputesFixture} from "../utils/DisputesFixture.sol";
 
-/// @dev Who pays for a wrong header, for two headers, and for what was missed; to the wei. A nominal round's budget is
-/// 120 ether and a wrong header costs two; voting weights are 100, 80, 60, 40, 50.
+/// @dev Who pays for a wrong header, for two headers, and for what was missed; to the wei. A nominal round's
+/// budget is 120 ether and a wrong header costs two; voting weights are 100, 80, 60, 40, 50.
 contract PenaltiesTest is DisputesFixture {
     address private _alice = address(0xA11CE);
     address private _bob = address(0xB0B);
@@ -91,9 +91,7 @@ contract PenaltiesTest is DisputesFixture {
         vm.warp(settledAt + 10);
         fall();
         bytes32 hash = run.precommitHash(ROUND, 0, Fault.Identity, 3, _bob, SALT);
-        expectError(
-            abi.encodeWithSelector(IDisputesBase.NotPrecommitted.selector, hash, 0, settledAt + 10)
-        );
+        expectError(abi.encodeWithSelector(IDisputesBase.NotPrecommitted.selector, hash, 0, settledAt + 10));
         run.punish(ROUND, _bob, SALT);
     }
 
@@ -131,7 +129,9 @@ contract PenaltiesTest is DisputesFixture {
         assertEq(stakes.burnedWei(), 147 ether);
     }
 
-    function testFuzz_PunishNeverPassesTheCap(uint16 signers, uint16 rounds, uint128 rate, uint32 nominal) public {
+    function testFuzz_PunishNeverPassesTheCap(uint16 signers, uint16 rounds, uint128 rate, uint32 nominal)
+        public
+    {
         signers = signers & 31;
         vm.assume(signers != 0);
         RunParams memory p = params();
@@ -164,7 +164,9 @@ contract PenaltiesTest is DisputesFixture {
     function signed(Header memory h, uint256 index) private view returns (bytes memory) {
         bytes32 domain = keccak256(
             abi.encode(
-                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
+                keccak256(
+                    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+                ),
                 keccak256("Emerit"),
                 keccak256("1"),
                 block.chainid,
@@ -210,9 +212,7 @@ contract PenaltiesTest is DisputesFixture {
         Header memory b = other();
         bytes memory a1 = signed(header(), 1);
         bytes memory b1 = signed(b, 3);
-        expectError(
-            abi.encodeWithSelector(IDisputesBase.NotOneValidator.selector, operator(1), operator(3))
-        );
+        expectError(abi.encodeWithSelector(IDisputesBase.NotOneValidator.selector, operator(1), operator(3)));
         run.equivocation(header(), a1, b, b1);
         // A trainer, and nobody.
         a1 = signed(header(), 2);
@@ -236,15 +236,15 @@ contract PenaltiesTest is DisputesFixture {
         vm.warp(settledAt + 1);
         run.equivocation(header(), a1, b, b1);
         assertFalse(voided());
-        expectError(abi.encodeWithSelector(IDisputesBase.AlreadyProven.selector, ROUND, 1));
+        expectError(abi.encodeWithSelector(IDisputesBase.AlreadyProven.selector, ROUND, 3));
         run.equivocation(b, b1, header(), a1);
 
-        run.punishEquivocation(ROUND, 1, _alice, SALT);
+        run.punishEquivocation(ROUND, 3, _alice, SALT);
         assertEq(stakeOf(3), STAKE - 240 ether);
         assertEq(stakes.rewardOf(_alice), 24 ether);
         assertEq(stakes.burnedWei(), 216 ether);
         expectError(abi.encodeWithSelector(IDisputesBase.NothingToPunish.selector, ROUND));
-        run.punishEquivocation(ROUND, 1, _alice, SALT);
+        run.punishEquivocation(ROUND, 3, _alice, SALT);
     }
 
     function test_EquivocationWithAFormerKey() public {
@@ -254,9 +254,20 @@ contract PenaltiesTest is DisputesFixture {
         Header memory b = other();
         run.equivocation(header(), signed(header(), 5), b, signed(b, 5));
         vm.warp(settledAt + ANSWER);
-        run.punishEquivocation(ROUND, 2, address(0), SALT);
+        run.punishEquivocation(ROUND, 5, address(0), SALT);
         assertEq(stakeOf(5), STAKE - 240 ether);
         assertEq(stakes.burnedWei(), 240 ether);
+    }
+
+    function test_AnEquivocatorShieldsNobody() public {
+        // Who had the same slot before, or has it now, has a record of its own.
+        Header memory b = other();
+        run.equivocation(header(), signed(header(), 5), b, signed(b, 5));
+        run.equivocation(header(), signed(header(), 3), b, signed(b, 3));
+        vm.warp(settledAt + ANSWER);
+        run.punishEquivocation(ROUND, 3, address(0), SALT);
+        run.punishEquivocation(ROUND, 5, address(0), SALT);
+        assertEq(stakes.burnedWei(), 480 ether);
     }
 
     /* FINES */
@@ -319,12 +330,23 @@ contract PenaltiesTest is DisputesFixture {
         harness.setRound(r);
         expectError(nothing);
         run.fineValidator(ROUND, 0);
+        // Others signed, each something else: nobody says that it was right.
+        r.attestMask = 0xfffe;
+        harness.setRound(r);
+        for (uint16 slot = 1; slot < 16; slot++) {
+            harness.setAttested(ROUND, slot, bytes32(uint256(slot)));
+        }
+        expectError(nothing);
+        run.fineValidator(ROUND, 0);
     }
 
     function test_FineValidatorForVoidRound() public {
         Round memory r = harness.getRound(ROUND);
-        (r.status, r.attestMask) = (RoundStatus.Void, 1);
+        (r.status, r.attestMask) = (RoundStatus.Void, 0xfffd);
         harness.setRound(r);
+        for (uint16 slot = 0; slot < 16; slot++) {
+            harness.setAttested(ROUND, slot, bytes32(uint256(7)));
+        }
         run.fineValidator(ROUND, 1);
         assertEq(stakeOf(3), STAKE - 3 ether);
         expectError(abi.encodeWithSelector(IDisputesBase.NothingMissed.selector, ROUND));

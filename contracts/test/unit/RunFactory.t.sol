@@ -24,7 +24,7 @@ contract RunFactoryTest is RunFixture {
         RunParams memory p = defaultParams();
         p.claimPeriodSeconds = type(uint32).max;
         p.challengeWindowSeconds = uint32(UNBONDING_SECONDS) - 43 * p.answerSeconds + 1;
-        p.historyRounds = 8_192;
+        p.historyRounds = 4_096;
         expectError(abi.encodeWithSelector(IRunFactory.BadParams.selector, bytes32("unbondingSeconds")));
         factory.createRun(p);
         p.challengeWindowSeconds--;

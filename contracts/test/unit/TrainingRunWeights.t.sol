@@ -3,7 +3,7 @@ pragma solidity 0.8.34;
 
 import {IRunBase} from "../../src/interfaces/IRunBase.sol";
 import {IRunActs} from "../../src/interfaces/IRunCore.sol";
-import {Phase, Role} from "../../src/types/Types.sol";
+import {Header, Phase, Role} from "../../src/types/Types.sol";
 import {RunFixture} from "../utils/RunFixture.sol";
 
 contract TrainingRunWeightsTest is RunFixture {
@@ -89,6 +89,37 @@ contract TrainingRunWeightsTest is RunFixture {
         // The seat that the first gave up.
         expectError(abi.encodeWithSelector(IRunBase.NotActive.selector, 0, 0));
         commitAs(validatorOperator(4), 0);
+    }
+
+    /// @dev It is still a member, and its operator still acts for it, but all its stake is gone.
+    function test_RevertWhen_TheValidatorHasNoVotingWeight() public {
+        startRun();
+        (uint32[] memory indices, uint128[] memory amountsWei) = (new uint32[](1), new uint128[](1));
+        (indices[0], amountsWei[0]) = (3, STAKE_WEI);
+        vm.prank(address(run));
+        stakes.slash(indices, amountsWei, address(0), 0);
+        while (current() != run.params().epochRounds) {
+            voidCurrent();
+        }
+        toScore();
+        uint32 round = current();
+        expectError(abi.encodeWithSelector(IRunBase.NoVotingWeight.selector, 0, round));
+        vm.prank(validatorOperator(0));
+        run.commitWeights(round, bytes32(uint256(1) << 255));
+        for (uint256 v = 1; v < 3; v++) {
+            commitWeights(v);
+        }
+        vm.warp(run.status().phaseEndsAt);
+        for (uint256 v = 1; v < 3; v++) {
+            revealWeights(v);
+        }
+        Header memory header = makeHeader(round, 0);
+        expectError(abi.encodeWithSelector(IRunBase.NoVotingWeight.selector, 0, round));
+        vm.prank(validatorOperator(0));
+        run.attest(header, CID);
+        bytes memory signed = signatures(header, 3);
+        expectError(abi.encodeWithSelector(IRunBase.NoVotingWeight.selector, 0, round));
+        run.settleSigned(header, CID, signed);
     }
 
     function test_RevertWhen_CommittingTwice() public {

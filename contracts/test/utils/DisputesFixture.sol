@@ -122,13 +122,17 @@ contract RunHarness is Hop {
         _vectorHashes[_place(round)][slot] = hash;
     }
 
+    function setAttested(uint32 round, uint16 slot, bytes32 word) external {
+        _attested[_place(round)][slot] = word;
+    }
+
     function setMember(address operator, Member calldata m) external {
         _members[operator] = m;
     }
-
 }
 
-/// @dev A run with a settled round 5 (epoch 1), after round 4, while round 6 is open; twelve members, or many more.
+/// @dev A run with a settled round 5 (epoch 1), after round 4, while round 6 is open; twelve members, or many
+/// more.
 abstract contract DisputesFixture is BaseTest {
     uint32 internal constant ROUND = 5;
     uint32 internal constant ANSWER = 100;
@@ -188,8 +192,9 @@ abstract contract DisputesFixture is BaseTest {
 
     /* THE WORLD */
 
-    /// @dev Trainers in slots 0 to 4 (one slot had another trainer before), validators in 0 to 4: of these one did not
-    /// reveal, one has an odd base loss, and one member lost its seat to another. The last two are new in the round.
+    /// @dev Trainers in slots 0 to 4 (one slot had another trainer before), validators in 0 to 4: of these
+    /// one did not reveal, one has an odd base loss, and one member lost its seat to another. The last two
+    /// are new in the round.
     function makeWorld(uint256 seed) internal {
         delete world;
         world.round = ROUND;
@@ -392,6 +397,7 @@ abstract contract DisputesFixture is BaseTest {
     function previousOf(uint256 index) internal returns (PreviousLeaf memory p) {
         (p.bodyHash, p.tree) = (keccak256("body of round 4"), previousTotals);
         if (index >= previousTotals.leafCount) return p;
+        p.account = world.previous[index].account;
         p.cumulativeAmountWei = world.previous[index].cumulativeAmountWei;
         p.detail = world.previous[index].detail;
         p.proof = previousProof(index);

@@ -76,14 +76,19 @@ library HonestSettlement {
     }
 
     function rowOf(World memory w, Entry memory e) internal pure returns (uint16[16] memory row) {
-        bool here = e.role == Role.Trainer ? e.activeFrom <= w.round && w.round < e.activeUntil : isSeated(w, e);
+        bool here =
+            e.role == Role.Trainer ? e.activeFrom <= w.round && w.round < e.activeUntil : isSeated(w, e);
         uint256 lane = e.role == Role.Trainer ? 2 + uint256(e.slot) : 0;
         for (uint256 v = 0; v < 16; v++) {
             row[v] = here && w.revealed[v] && w.stakes[v] > 0 ? w.vectors[v][lane] : ABSTAIN;
         }
     }
 
-    function stakeOf(World memory w, uint16[16] memory row) internal pure returns (uint256 voting, uint256 all) {
+    function stakeOf(World memory w, uint16[16] memory row)
+        internal
+        pure
+        returns (uint256 voting, uint256 all)
+    {
         for (uint256 v = 0; v < 16; v++) {
             all += w.stakes[v];
             if (row[v] != ABSTAIN) voting += w.stakes[v];
@@ -125,7 +130,8 @@ library HonestSettlement {
         return uint64(exponent == 0 ? mantissa : (2048 + mantissa) * 2 ** (exponent - 1));
     }
 
-    /// @dev One more than the index of the first trainer that was decided on without this validator; 0 if none.
+    /// @dev One more than the index of the first trainer that was decided on without this validator; 0 if
+    /// none.
     function firstMissed(World memory w, Entry memory validator) internal pure returns (uint64) {
         for (uint256 i = 0; i < w.entries.length; i++) {
             if (w.entries[i].role != Role.Trainer) continue;
@@ -138,7 +144,11 @@ library HonestSettlement {
 
     /* PAY AND REPUTATION */
 
-    function trainerPay(World memory w, Leaf memory leaf, uint256 totalWeight) internal pure returns (uint256) {
+    function trainerPay(World memory w, Leaf memory leaf, uint256 totalWeight)
+        internal
+        pure
+        returns (uint256)
+    {
         if (leaf.detail.weight < 2) return 0;
         uint256 pot = uint256(w.budgetWei) * (10_000 - w.validatorShareBps) / 10_000;
         return pot * leaf.detail.weight / totalWeight;

@@ -493,6 +493,15 @@ abstract contract RunFixture is BaseTest {
         settle(header);
     }
 
+    /// @dev A lap of the ring in which everybody acted in every round.
+    function lap() internal {
+        // The ring of epochs is two epochs longer than that of rounds.
+        uint256 rounds = run.params().historyRounds + 2 * run.params().epochRounds + 1;
+        for (uint256 k = 0; k < rounds; k++) {
+            settleRound(1);
+        }
+    }
+
     function max(uint256 a, uint256 b) internal pure returns (uint256) {
         return a > b ? a : b;
     }

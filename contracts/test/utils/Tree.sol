@@ -3,7 +3,8 @@ pragma solidity 0.8.34;
 
 import {Leaf} from "../../src/types/Types.sol";
 
-/// @dev Builds settlement trees. Written apart from `SettlementTree`, which it is to test: it hashes on its own.
+/// @dev Builds settlement trees. Written apart from `SettlementTree`, which it is to test: it hashes on its
+/// own.
 library Tree {
     /// @dev A large tree of which only a few leaves are known. What lies beside them is made up.
     struct Sparse {
@@ -13,7 +14,8 @@ library Tree {
 
     /* WHOLE TREES */
 
-    /// @dev All levels, leaves first, each filled up to a power of two; the root is the only node of the last.
+    /// @dev All levels, leaves first, each filled up to a power of two; the root is the only node of the
+    /// last.
     function build(Leaf[] memory leaves) internal pure returns (bytes32[][] memory levels) {
         uint256 depth = depthOf(leaves.length);
         levels = new bytes32[][](depth + 1);

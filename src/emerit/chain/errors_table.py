@@ -143,7 +143,7 @@ ERRORS: Final[dict[str, tuple[str, str]]] = {
         "Check the signatures.",
     ),
     "MalformedSignature": ("A signature is malformed.", "Give 64 bytes in the form of EIP-2098."),
-    "AlreadyProven": ("It has been shown already that slot {slot} signed two headers of round {round}.", _DONE),
+    "AlreadyProven": ("It has been shown already that member {index} signed two headers of round {round}.", _DONE),
     "NothingToPunish": ("Nobody is to be slashed for round {round}.", _DONE),
     "NotPrecommitted": (
         "Nothing that opens to this challenger was pre-committed in a block before the fault was shown.",

@@ -119,7 +119,7 @@ def create(
     }
     least_wei = min(amounts["min_trainer_bond_wei"], amounts["min_validator_stake_wei"])
     amounts["miss_fine_wei"] = min(TOKEN_WEI, least_wei) if fine is None else to_wei(fine)
-    amounts["demand_bond_wei"] = to_wei(demand_bond)
+    amounts["demand_bond_wei"] = to_wei(demand_bond, zero_allowed=False)
     if amounts["miss_fine_wei"] > least_wei:
         raise UsageError("amount-invalid", f"A fine of {fine} is more than the least bond or stake.", "Lower --fine.")
     if amounts["min_validator_stake_wei"] < TOKEN_WEI:

@@ -35,7 +35,6 @@ from emerit.protocol.settlement_tree import SettlementTree, leaf_hash, node_hash
 from emerit.protocol.types import (
     BASE_LANE,
     MAX_VALIDATORS,
-    NO_DETAIL,
     RESERVED_LANES,
     ZERO_HASH,
     Fault,
@@ -243,20 +242,20 @@ def judge_identity(facts: Facts, leaf: Leaf) -> Verdict:
     return Verdict(int(facts.entry(leaf).account, 16), int(leaf.account, 16))
 
 
-def is_previous_leaf(previous_hash: bytes, leaf: Leaf, previous: PreviousLeaf) -> bool:
-    """Return whether `previous` opens what stood for the member of `leaf` in the header with this hash.
+def is_previous_leaf(previous_hash: bytes, index: int, previous: PreviousLeaf) -> bool:
+    """Return whether `previous` opens what stood at an index of the header with this hash.
 
-    Before the first header everything is zero. Where that header has no leaf of the member, its tree is shown and
-    the rest is zero. Else the leaf (same index, same account) is proved.
+    Before the first header, and where that header has no such leaf (its tree shows that), there is nothing: no
+    amount, no reputation, no proof.
     """
-    empty = (previous.cumulative_amount_wei, previous.detail, previous.proof) == (0, NO_DETAIL, ())
+    nothing = (previous.cumulative_amount_wei, previous.detail.reputation, previous.proof) == (0, 0, ())
     if previous_hash == ZERO_HASH:
-        return previous == PreviousLeaf()
+        return nothing
     if header_hash_of(previous.body_hash, previous.tree) != previous_hash:
         return False
-    if leaf.index >= previous.tree.leaf_count:
-        return empty
-    last = Leaf(leaf.index, leaf.account, previous.cumulative_amount_wei, previous.detail)
+    if index >= previous.tree.leaf_count:
+        return nothing
+    last = Leaf(index, previous.account, previous.cumulative_amount_wei, previous.detail)
     return verify(previous.tree, last, previous.proof)
 
 
@@ -281,7 +280,9 @@ def previous_leaf(previous: Settled | None, index: int) -> PreviousLeaf:
     if index >= tree.leaf_count:
         return PreviousLeaf(hash_of_body, tree)
     leaf = previous.leaves[index]
-    return PreviousLeaf(hash_of_body, tree, leaf.cumulative_amount_wei, leaf.detail, previous.tree.proof(index))
+    return PreviousLeaf(
+        hash_of_body, tree, leaf.account, leaf.cumulative_amount_wei, leaf.detail, previous.tree.proof(index)
+    )
 
 
 def find_faults(settled: Settled, facts: Facts) -> tuple[Challenge, ...]:
@@ -312,6 +313,13 @@ def _search(header: Header, shown: Shown, facts: Facts) -> Iterator[Challenge]:
             f"The header has {header.tree.leaf_count} leaves, the registry had {len(facts.members.entries)} entries.",
             "Read the round again from the chain.",
         )
+    before = ZERO_HASH if facts.previous is None else header_hash(facts.previous.header)
+    if header.body.previous != before:
+        raise StateError(
+            "settlement-inconsistent",
+            "The header names another one before it than the one that is given.",
+            "Read the pay chain again from the chain.",
+        )
     tree = opened(header)
     for index in sorted(shown):
         leaf, proof = shown[index]
@@ -340,8 +348,6 @@ def _wrong_coverage(tree: OpenedTree, shown: Shown, facts: Facts, leaf: Leaf) ->
 
 def _wrong_values(header: Header, facts: Facts, leaf: Leaf, proof: tuple[bytes, ...]) -> Iterator[Challenge]:
     last = previous_leaf(facts.previous, leaf.index)
-    if not is_previous_leaf(header.body.previous, leaf, last):
-        return  # Another account stands there, here or in the header before: it is that which must be challenged.
     arguments = (header, leaf, proof, last)
     if judge_amount(facts, header, leaf, last).upheld:
         yield Challenge(Fault.AMOUNT, leaf.index, "challengeAmount", arguments)

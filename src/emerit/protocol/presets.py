@@ -36,7 +36,7 @@ LONGEST_DEMANDS: Final = 43
 LEAST_HISTORY_ROUNDS: Final = 4
 # Where rounds may take no time at all.
 LEAST_HISTORY_UNTIMED: Final = 64
-MOST_HISTORY_ROUNDS: Final = 8192
+MOST_HISTORY_ROUNDS: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -134,12 +134,16 @@ class RunClock:
         longest = self.longest_dispute_seconds
         tests = (
             (self.challenge_window_seconds > 0, "The challenge window is zero.", "Give it a second or more."),
-            (self.answer_seconds > 0, "The time to answer a demand is zero.", "Give it a second or more."),
             (
-                self.claim_period_seconds >= longest,
+                self.answer_seconds > 1,
+                "The time to answer a demand is below two seconds.",
+                "Give it two seconds or more.",
+            ),
+            (
+                self.claim_period_seconds >= 2 * longest,
                 f"A settlement can be in dispute for {longest} s, and rewards can be claimed for "
                 f"{self.claim_period_seconds} s after the end.",
-                f"Let the claim period be {longest} s or more.",
+                f"Let the claim period be twice that, {2 * longest} s, or more.",
             ),
             (
                 self.needed_history_rounds <= MOST_HISTORY_ROUNDS,

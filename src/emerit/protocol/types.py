@@ -287,18 +287,21 @@ class ClaimLeaf(AbiRecord):
 
 @dataclass(frozen=True, slots=True)
 class PreviousLeaf(AbiRecord):
-    """The last leaf of the same member, opened from the header before, as the base of an amount or a reputation.
+    """The leaf at the same index, opened from the header before, as the base of an amount or a reputation.
 
-    All zero with an empty proof before the first header. Where the header before has no leaf of the member, its
-    `body_hash` and `tree` are given all the same: they show its leaf count.
+    All zero with an empty proof before the first header. Where the header before has no leaf at that index, its
+    `body_hash` and `tree` are given all the same: they show its leaf count. The account is what stands there, even
+    a wrong one that nobody challenged in time.
     """
 
     abi_widths: ClassVar = {"cumulative_amount_wei": 128}
+    abi_addresses: ClassVar = ("account",)
     abi_hashes: ClassVar = ("body_hash",)
     abi_records: ClassVar = {"tree": Tree, "detail": LeafDetail}
 
     body_hash: bytes = ZERO_HASH
     tree: Tree = NO_TREE
+    account: str = ZERO_ADDRESS
     cumulative_amount_wei: int = 0
     detail: LeafDetail = NO_DETAIL
     proof: tuple[bytes, ...] = ()

@@ -154,19 +154,22 @@ class Prosecutor:
         return Deed("challenged", where[0], challenge.fault, challenge.index)
 
     def _demand(self, fault: LedgerFault) -> Deed | None:
-        """Have the leaves shown that nobody published, one at a time, or show that they are withheld."""
+        """Have the leaves shown that nobody published, or show that they are withheld.
+
+        Waits for nobody's demand but its own for the same leaf: the signers could keep demands of theirs open until
+        no more are taken.
+        """
         onchain = fault.onchain
         here = (onchain.round, onchain.attempt)
         shown = shown_leaves(self.client, fault)
         now = self.client.chain.timestamp()
-        for item in self.client.demands():
-            if (item.round, item.attempt) == here and item.index not in shown:
-                if now <= item.deadline:
-                    return None
+        waiting = [i for i in self.client.demands() if (i.round, i.attempt) == here and i.index not in shown]
+        for item in waiting:
+            if now > item.deadline:
                 self.client.timeout(self.sender, onchain.round, item.index)
                 return Deed("timed-out", onchain.round, Fault.WITHHELD, item.index)
         index = next_demand(fault.expected.tree, {number: proof for number, (_, proof) in shown.items()})
-        if index is None:
+        if index is None or any(item.index == index for item in waiting):
             return None
         self.client.demand(self.sender, onchain.header, index)
         return Deed("demanded", onchain.round, Fault.WITHHELD, index)

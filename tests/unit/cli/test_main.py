@@ -135,7 +135,7 @@ def test_wrong_usage_is_exit_2_for_people_and_programs(
         (["run", "create", "--corpus", "x", "--fund", "-5"], 2, "amount-invalid"),
         (["run", "create", "--corpus", "x", "--stake", "0.5"], 2, "amount-invalid"),
         (["run", "create", "--corpus", "x", "--bond", "0.5", "--fine", "0.6"], 2, "amount-invalid"),
-        (["run", "create", "--corpus", "x", "--demand-bond", "-1"], 2, "amount-invalid"),
+        (["run", "create", "--corpus", "x", "--demand-bond", "0"], 2, "amount-invalid"),
         (["run", "fine", "0", "0x12"], 2, "address-invalid"),
         (["stake", "withdraw", "--for", "nobody"], 3, "key-not-found"),
         (["trainer", "estimate", "--token-price", "x"], 2, "amount-invalid"),

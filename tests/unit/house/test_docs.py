@@ -18,9 +18,9 @@ import pytest
 from emerit.config import Settings, load_settings
 from emerit.devnet.summary import Evidence, ParticipantRecord, RoundRecord, Summary, check
 from emerit.model.table import parameter_count
-from emerit.protocol.settlement_tree import payable
 from emerit.protocol.presets import CLOCKS, PRESETS
 from emerit.protocol.settlement import ValidatorOutcome, settle
+from emerit.protocol.settlement_tree import payable
 from emerit.protocol.types import Role, RunParams
 from emerit.scoring.reasons import REASONS
 from tests.unit.cli.commands import arguments_of, options_of, required_of, tree

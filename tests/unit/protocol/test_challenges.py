@@ -164,7 +164,7 @@ def test_every_challenge_has_arguments_that_prove_it() -> None:
         assert challenges[function].as_abi()[0] == opened.as_abi()
         last = shown[-1]
         if isinstance(last, PreviousLeaf):
-            assert is_previous_leaf(case.header.body.previous, mutated, last)
+            assert is_previous_leaf(case.header.body.previous, mutated.index, last)
 
 
 def test_a_validator_that_is_not_seated_has_missed_all() -> None:
@@ -242,19 +242,35 @@ def test_the_last_leaf_is_opened_as_the_contract_takes_it() -> None:
     inputs = inputs_for([T, V, T, T], Plain((10,), ((9, 9, 9),)).votes(), before)
     facts = facts_of(inputs)
     assert facts.previous is not None
-    newest = leaf(3)
     opening = previous_leaf(facts.previous, 3)
     assert (opening.tree, opening.proof) == (facts.previous.header.tree, ())
-    assert is_previous_leaf(inputs.previous_hash, newest, opening)
-    assert not is_previous_leaf(inputs.previous_hash, newest, PreviousLeaf())
-    assert not is_previous_leaf(inputs.previous_hash, newest, replace(opening, cumulative_amount_wei=1))
-    assert not is_previous_leaf(inputs.previous_hash, newest, replace(opening, proof=(ZERO_HASH,)))
+    assert is_previous_leaf(inputs.previous_hash, 3, opening)
+    assert not is_previous_leaf(inputs.previous_hash, 3, PreviousLeaf())
+    assert not is_previous_leaf(inputs.previous_hash, 3, replace(opening, cumulative_amount_wei=1))
+    assert not is_previous_leaf(inputs.previous_hash, 3, replace(opening, proof=(ZERO_HASH,)))
     opening = previous_leaf(facts.previous, 1)
-    assert is_previous_leaf(inputs.previous_hash, leaf(1), opening)
-    assert not is_previous_leaf(inputs.previous_hash, leaf(2), opening)
-    assert not is_previous_leaf(inputs.previous_hash, replace(leaf(1), account=address(9)), opening)
-    assert is_previous_leaf(ZERO_HASH, leaf(1), previous_leaf(None, 1))
-    assert not is_previous_leaf(ZERO_HASH, leaf(1), opening)
+    assert is_previous_leaf(inputs.previous_hash, 1, opening)
+    assert not is_previous_leaf(inputs.previous_hash, 2, opening)
+    assert not is_previous_leaf(inputs.previous_hash, 1, replace(opening, account=address(9)))
+    assert is_previous_leaf(ZERO_HASH, 1, previous_leaf(None, 1))
+    assert not is_previous_leaf(ZERO_HASH, 1, opening)
+
+
+def test_a_wrong_account_that_nobody_challenged_is_a_base_all_the_same() -> None:
+    stolen = replace(leaf(0, 100), account=address(9))
+    inputs = inputs_for([T, V], Plain((10,), ((9,),)).votes(), [stolen])
+    honest = settled(settle(inputs))
+    assert find_faults(honest, facts_of(inputs)) == ()
+    assert honest.leaves[0].cumulative_amount_wei > 100
+    wrong = with_leaf(honest, replace(honest.leaves[0], cumulative_amount_wei=10**20))
+    assert Fault.AMOUNT in kinds(wrong, inputs)[0]
+
+
+def test_the_header_before_must_be_the_one_that_is_named() -> None:
+    inputs = inputs_for([T, V], Plain((10,), ((9,),)).votes(), [leaf(0)])
+    honest = settled(settle(inputs))
+    with pytest.raises(StateError, match="settlement-inconsistent"):
+        find_fault(honest, replace(facts_of(inputs), previous=None))
 
 
 def test_what_is_an_equivocation() -> None:

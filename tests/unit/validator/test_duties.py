@@ -112,7 +112,7 @@ def test_demanded_leaves_are_shown_by_turns(setting: Setting) -> None:
     assert setting.answered == [(2, 7)]
 
 
-def test_a_round_that_lost_its_pay_is_signed_once(
+def test_a_round_that_lost_its_pay_is_signed_once_an_epoch(
     setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     signed: list[Any] = []
@@ -130,3 +130,8 @@ def test_a_round_that_lost_its_pay_is_signed_once(
         setting.tend(behind=True, behind_round=3, behind_attempt=1)
     assert signed == [(header, "cid")]
     assert inputs[0] == (3, 9, b"r", b"s", b"a", 1)
+    epoch_rounds = setting.duties.context.params.epoch_rounds
+    following = (setting.client.status().round // epoch_rounds + 1) * epoch_rounds
+    for number in (following - 1, following, following + 1, following + epoch_rounds):
+        setting.tend(behind=True, behind_round=3, behind_attempt=1, round=number)
+    assert len(signed) == 3, "a signature counts only in its epoch"

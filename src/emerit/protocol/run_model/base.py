@@ -100,7 +100,6 @@ class Demand:
 class Equivocation:
     """Proof that a validator signed two headers."""
 
-    index: int
     attempt: int
     proven_at: int
     punished: bool = False

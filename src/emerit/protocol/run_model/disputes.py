@@ -201,7 +201,7 @@ class Disputes(PayChain):
         require(verify(header.tree, leaf, proof), "LeafNotInTree", round_number, leaf.index)
         want = header.body.previous
         shown = ZERO_HASH if want == ZERO_HASH else header_hash_of(previous.body_hash, previous.tree)
-        fits = challenges.is_previous_leaf(want, leaf, previous)
+        fits = challenges.is_previous_leaf(want, leaf.index, previous)
         require(fits, "WrongPrevious", round_number, shown, want)
         return found, self._facts(round_number)
 

@@ -50,8 +50,13 @@ class Life(PayChain):
 
     def void_round(self, round_number: int) -> None:
         """Give a round up that could not be settled in time, and open the next."""
-        self.require_phase(round_number, Phase.EXPIRED).status = RoundStatus.VOID
-        self._advance()
+        found = self.require_phase(round_number, Phase.EXPIRED)
+        opens = self._opens_next(self.memory.paid_plus_one)
+        found.status = RoundStatus.VOID
+        if self.is_behind():
+            # Nobody could sign: it is nobody's fault.
+            found.attest_mask = 0
+        self._advance(opens)
 
     # Members; called by the registry
 
@@ -164,12 +169,11 @@ class Life(PayChain):
         require(not same, "AlreadyAttested", slot, round_number)
         mask, signed, total = self._count(found, digest, [], also=bit)
         settles = 3 * signed >= 2 * total
-        if settles:
-            self._require_settleable(found)
+        opens = settles and self._settles_now(found)
         found.attested[slot] = word
         found.attest_mask |= bit
         if settles:
-            self._settle(found, header, mask)
+            self._settle(found, header, mask, opens)
 
     def settle_signed(self, header: Header, aggregate_cid: str, signers: Sequence[str]) -> None:
         """Settle a round with signatures; `signers` are their operators, in the order of the validators' slots."""
@@ -177,8 +181,7 @@ class Life(PayChain):
         found = self._check_header(header)
         mask, signed, total = self._count(found, header_hash(header), signers)
         require(signed != 0 and 3 * signed >= 2 * total, "NoQuorum", signed, total)
-        self._require_settleable(found)
-        self._settle(found, header, mask)
+        self._settle(found, header, mask, self._settles_now(found))
 
     def _check_header(self, header: Header) -> Round:
         """Return the round that the header settles: the next in turn, with every field that the chain knows."""
@@ -216,10 +219,13 @@ class Life(PayChain):
             ends_at = self.memory.finished_at + self.params.claim_period_seconds
             require(self.world.now < ends_at, "ClaimsOver", ends_at)
 
-    def _require_settleable(self, found: Round) -> None:
-        if found.status == RoundStatus.OPEN:
-            at = found.settleable_at(self.params)
-            require(self.world.now >= at, "TooEarly", at)
+    def _settles_now(self, found: Round) -> bool:
+        """Check that it is not too early to settle; returns whether a round opens then."""
+        if found.status != RoundStatus.OPEN:
+            return False
+        at = found.settleable_at(self.params)
+        require(self.world.now >= at, "TooEarly", at)
+        return self._opens_next(found.number + 1)
 
     def _signer(self, operator: str) -> int:
         """Return the slot of the validator whose operator signed."""
@@ -249,7 +255,7 @@ class Life(PayChain):
         signed = sum(stake for slot, stake in enumerate(stakes) if mask >> slot & 1)
         return mask, signed, sum(stakes)
 
-    def _settle(self, found: Round, header: Header, signers: int) -> None:
+    def _settle(self, found: Round, header: Header, signers: int, opens: bool) -> None:
         """Make the header the round's and the head of the pay chain."""
         memory, was_open = self.memory, found.status == RoundStatus.OPEN
         found.status = RoundStatus.SETTLED
@@ -265,7 +271,7 @@ class Life(PayChain):
         memory.paid_plus_one = found.number + 1
         if was_open:
             memory.settled_plus_one = found.number + 1
-            self._advance()
+            self._advance(opens)
         elif self.finished:
             # Who signed after the end stays bound, and who was paid has time to claim.
             memory.finished_at = self.world.now
@@ -308,25 +314,32 @@ class Life(PayChain):
         before = self.epochs[number - 1].seats
         return sum(1 << slot for slot in range(len(seats)) if seats[slot] == before[slot])
 
-    def _advance(self) -> None:
+    def _advance(self, opens: bool) -> None:
         """Open the next round, or end the run."""
-        following = self.memory.round + 1
-        over = self.memory.closed or following == self.params.max_rounds or following > LAST_ROUND
-        if over or not self._can_open(following):
-            self._finish()
+        if opens:
+            self._open_round(self.memory.round + 1)
         else:
-            self._open_round(following)
+            self._finish()
 
-    def _can_open(self, following: int) -> bool:
-        """Return whether the place that a round would take holds nothing that may still be needed."""
+    def _opens_next(self, paid_plus_one: int) -> bool:
+        """Return whether a round opens after the open one; `paid_plus_one` is the head of the pay chain then.
+
+        Its place may hold nothing that is still needed: no head of the pay chain and nothing that waits to be settled
+        again. A header that can still fall must keep the one before it: no round opens until it is safe.
+        """
+        following = self.memory.round + 1
+        if self.memory.closed or following == self.params.max_rounds or following > LAST_ROUND:
+            return False
         oldest = following - self.params.history_rounds
         if oldest < 0 or self.round(oldest).status != RoundStatus.SETTLED:
             return True
-        if not self.stands(oldest):
+        if oldest >= paid_plus_one:
             return False
-        for number in range(oldest + 1, self.memory.paid_plus_one):
+        for number in range(oldest + 1, min(paid_plus_one, following - 1)):
             if self.round(number).status == RoundStatus.SETTLED:
-                return self.is_final(number)
+                at = self.safe_at(number)
+                require(self.world.now >= at, "TooEarly", at)
+                return True
         return False
 
     def _finish(self) -> None:

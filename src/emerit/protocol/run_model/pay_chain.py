@@ -26,15 +26,15 @@ class PayChain(RunBase):
 
         A demand holds its header up and later ones, but nothing longer than all demands can take.
         """
+        return self.stands(round_number) and self.world.now >= self.safe_at(round_number)
+
+    def safe_at(self, round_number: int) -> int:
+        """Return when the header of a settled round will be safe, if nobody makes further demands."""
         memory, now = self.memory, self.world.now
-        if not self.stands(round_number):
-            return False
         final_at = self.round(round_number).final_at
-        if now < final_at:
-            return False
-        if round_number < memory.hold_from or now >= memory.hold_until:
-            return True
-        return now >= final_at + LONGEST_HOLD * self.params.answer_seconds
+        if now < final_at or round_number < memory.hold_from or now >= memory.hold_until:
+            return final_at
+        return min(memory.hold_until, final_at + LONGEST_HOLD * self.params.answer_seconds)
 
     def is_behind(self) -> bool:
         """Return whether a round that settled has lost its pay and was not settled again."""

@@ -42,9 +42,9 @@ class Penalties(PayChain):
         entry = self.world.stakes.entry_of_operator(self, signer_a)
         if entry is None or entry.role != Role.VALIDATOR:
             raise Refusal("WrongRole", signer_a, Role.NONE if entry is None else entry.role, Role.VALIDATOR)
-        key = (round_number, entry.slot)
+        key = (round_number, entry.index)
         require(key not in self.equivocations, "AlreadyProven", *key)
-        self.equivocations[key] = Equivocation(entry.index, a.body.attempt, self.world.now)
+        self.equivocations[key] = Equivocation(a.body.attempt, self.world.now)
 
     def punish(self, round_number: int, challenger: str | None, salt: bytes) -> int:
         """Slash all who signed the round's voided header; returns what was taken."""
@@ -60,28 +60,27 @@ class Penalties(PayChain):
         found.fault, found.fault_signers = Fault.NONE, 0
         return self._slash(indices, amounts_wei, challenger)
 
-    def punish_equivocation(self, round_number: int, slot: int, challenger: str | None, salt: bytes) -> int:
-        """As `punish`, for one validator that signed two headers."""
-        proof = self.equivocations.get((round_number, slot))
+    def punish_equivocation(self, round_number: int, index: int, challenger: str | None, salt: bytes) -> int:
+        """As `punish`, for one validator, by registry index, that signed two headers."""
+        proof = self.equivocations.get((round_number, index))
         if proof is None or proof.punished:
             raise Refusal("NothingToPunish", round_number)
         kind = Fault.EQUIVOCATION
-        self._check_challenger(round_number, proof.attempt, kind, proof.index, challenger, salt, proof.proven_at)
+        self._check_challenger(round_number, proof.attempt, kind, index, challenger, salt, proof.proven_at)
         proof.punished = True
-        return self._slash([proof.index], [self.slash_wei()], challenger)
+        return self._slash([index], [self.slash_wei()], challenger)
 
     def fine_trainer(self, round_number: int, operator: str) -> int:
         """Burn a fine of a trainer that did not open its commitment in time."""
-        found, member = self.round(round_number), self.members.get(operator)
-        have = Role.NONE if member is None else member.role
-        if member is None or have != Role.TRAINER:
-            raise Refusal("WrongRole", operator, have, Role.TRAINER)
-        missed = member.committed_in == round_number + 1 and member.commitment is not None
-        require(missed, "NothingMissed", round_number)
+        found, entry = self.round(round_number), self.world.stakes.entry_of_operator(self, operator)
+        if entry is None or entry.role != Role.TRAINER:
+            raise Refusal("WrongRole", operator, Role.NONE if entry is None else entry.role, Role.TRAINER)
+        # A former key leads to the present one: who changes it does not get away.
+        member = self.members.get(entry.operator)
+        if member is None or member.committed_in != round_number + 1 or member.commitment is None:
+            raise Refusal("NothingMissed", round_number)
         self._require_over(found, found.reveal_ends_at())
         member.commitment = None
-        entry = self.world.stakes.entry_of_operator(self, operator)
-        assert entry is not None, "a member of the run is one of the registry"
         return self._slash([entry.index], [self.params.miss_fine_wei], None)
 
     def fine_validator(self, round_number: int, slot: int) -> int:
@@ -90,8 +89,8 @@ class Penalties(PayChain):
         found, bit = self.round(round_number), 1 << slot
         require(not found.fined_mask & bit, "NothingMissed", round_number)
         if found.weight_reveal_mask & bit:
-            void = found.status == RoundStatus.VOID and found.attest_mask != 0
-            require(void and not found.attest_mask & bit, "NothingMissed", round_number)
+            missed = found.status == RoundStatus.VOID and not found.attest_mask & bit
+            require(missed and self._had_a_header(found), "NothingMissed", round_number)
         else:
             require(bool(found.weight_commit_mask & bit), "NothingMissed", round_number)
             self._require_over(found, found.weight_reveal_ends_at())
@@ -143,6 +142,18 @@ class Penalties(PayChain):
         digest = self.precommit_hash(round_number, attempt, fault, index, challenger, salt)
         at = self.precommits.get(digest, 0)
         require(0 < at < fault_at, "NotPrecommitted", digest, at, fault_at)
+
+    def _had_a_header(self, found: Round) -> bool:
+        """Return whether more than a third of the voting weight signed the same header on chain.
+
+        Of them one is honest: so there was a header to be signed.
+        """
+        stakes, weights = self.epoch_of(found.number).stakes, dict[tuple[bytes, int], int]()
+        for slot, signed in found.attested.items():
+            if not found.attest_mask >> slot & 1:
+                continue
+            weights[signed] = weights.get(signed, 0) + stakes[slot]
+        return 3 * max(weights.values(), default=0) > sum(stakes)
 
     def _require_over(self, found: Round, ends_at: int) -> None:
         over = found.status != RoundStatus.OPEN or self.world.now >= ends_at

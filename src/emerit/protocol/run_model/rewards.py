@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from emerit.protocol.eip712 import header_hash_of
 from emerit.protocol.run_model.base import require
-from emerit.protocol.settlement_tree import claim_leaf_hash, verify_claim, verify_hash
+from emerit.protocol.settlement_tree import claim_leaf_hash, depth_of, verify_claim, verify_hash
 from emerit.protocol.types import ZERO_HASH, ClaimLeaf, OpenedTree, Tree
 
 if TYPE_CHECKING:
@@ -68,8 +68,15 @@ class Rewards:
         """Pay one leaf of the header that the purse is kept under."""
         pool = self.pools[run.address]
         root, count = pool.purse or (ZERO_HASH, 0)
+        fits = leaf.index < leaf_count and len(proof) == depth_of(leaf_count)
+        require(fits, "NoPurse", run.address)
         shown = pool.purse is not None and leaf_count == count
         known = shown and verify_hash(Tree(root, 0, 0, count), leaf.index, claim_leaf_hash(leaf), proof)
+        if not known:
+            # What was paid is looked at first: a client learns that there is nothing to claim, with or without purse.
+            before_wei = pool.claimed.get(leaf.account, 0)
+            earned = leaf.cumulative_amount_wei > before_wei
+            require(earned, "NothingToClaim", run.address, leaf.account, before_wei)
         require(known, "NoPurse", run.address)
         return self._pay(run, pool, [leaf], pool.left_wei)
 
