@@ -26,7 +26,7 @@ from emerit.chain.signing import sign_commit, sign_header
 from emerit.chain.transactions import Sender
 from emerit.protocol.run_model import Refusal, World
 from emerit.protocol.run_model.base import DEAD
-from emerit.protocol.types import ZERO_ADDRESS, ZERO_HASH, Header, Role, RunParams
+from emerit.protocol.types import ZERO_ADDRESS, ZERO_HASH, Header, Role, RunParams, pack_lanes
 from tests.integration.chain_stage import until
 from tests.unit.protocol.play import Play
 
@@ -215,7 +215,7 @@ class Mirror:
 
     def _call(self, target: Any, name: str, raw: tuple[Any, ...]) -> tuple[str, bytes, int]:
         """Return where an act goes on the chain, its calldata, and the coins that go with it."""
-        args = raw[1:] if name in BY_SENDER else raw
+        args: Sequence[Any] = raw[1:] if name in BY_SENDER else raw
         value_wei = 0
         if target is self.model.stakes or target is self.model.rewards:
             address = target.address
@@ -256,6 +256,7 @@ class Mirror:
             shown = self.client.round_info(number)
             assert shown == info, f"{happened}: round {number} differs: {_difference(shown, info)}"
         self._compare_pay(happened)
+        self._compare_members(happened)
         self._compare_balances(happened, everybody=False)
 
     def _compare_pay(self, happened: str) -> None:
@@ -271,6 +272,20 @@ class Mirror:
             assert shown == wanted, f"{happened}: round {head} differs: {_difference(shown, wanted)}"
         pool = self.model.rewards.pools[self.run.address]
         assert self.rewards.read("claimedTotal", self.run.address) == pool.paid_wei, f"{happened}: claimed"
+
+    def _compare_members(self, happened: str) -> None:
+        """Check the registry, the words of all members and the seats of the open round."""
+        entries = self.model.stakes.registry(self.run).entries
+        assert list(self.client.registry()) == entries, f"{happened}: the registry"
+        read = self.client.contract.read
+        for operator, member in self.run.members.items():
+            numbers = (member.committed_in, member.expected_in, member.active_from, member.active_until, member.slot)
+            word = (member.commitment or bytes(18), *numbers, int(member.role))
+            assert read("memberOf", operator) == word, f"{happened}: the word of {operator}"
+        number = self.run.memory.round
+        if self.run.kept(number) is not None:
+            epoch = self.run.epoch_of(number)
+            assert read("seatsOf", number) == (pack_lanes(epoch.stakes), epoch.seats), f"{happened}: seats"
 
     def _compare_balances(self, happened: str, everybody: bool) -> None:
         """Check balances: those that changed in the model and those that may; with `everybody` all of them."""
@@ -288,10 +303,8 @@ class Mirror:
     def compare_all(self) -> None:
         """Check everybody's balance, stake and claim, and every round that is remembered."""
         self._compare_balances("at the end", everybody=True)
-        registry = self.model.stakes.registry(self.run)
-        assert list(self.client.registry()) == registry.entries, "the registry"
         pool = self.model.rewards.pools[self.run.address]
-        for entry in registry.entries:
+        for entry in self.model.stakes.registry(self.run).entries:
             assert self.rewards.read("claimed", self.run.address, entry.account) == pool.claimed[entry.account]
         for number in range(max(0, self.run.memory.round - 20), self.run.memory.round + 1):
             info = self.run.round_info(number)
@@ -335,7 +348,5 @@ def _encodable(value: Any) -> Any:
 def _difference(have: Any, want: Any) -> Mapping[str, tuple[Any, Any]]:
     names = [name for name in vars(type(want)).get("__dataclass_fields__", {})]
     return {
-        name: (getattr(have, name), getattr(want, name))
-        for name in names
-        if getattr(have, name) != getattr(want, name)
+        name: (getattr(have, name), getattr(want, name)) for name in names if getattr(have, name) != getattr(want, name)
     }

@@ -27,7 +27,7 @@ LOOKUP = next(error for error in REPUTATION.errors.values() if error.name == "Of
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    yield from start_stage(tmp_path, answer_seconds=13, history_rounds=200)
+    yield from start_stage(tmp_path, answer_seconds=11, history_rounds=200)
 
 
 def settle_wrongly(driver: RunDriver) -> Header:

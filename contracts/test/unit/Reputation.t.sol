@@ -15,16 +15,16 @@ contract Board {
     error NotReputable(address caller, uint256 reputation);
 
     IReputation private immutable reputation;
-    uint256 private immutable atLeast;
+    uint256 private immutable minimum;
     string public text;
 
     constructor(IReputation reputation_, uint256 atLeast_) {
-        (reputation, atLeast) = (reputation_, atLeast_);
+        (reputation, minimum) = (reputation_, atLeast_);
     }
 
     function write(string calldata text_) external {
         uint256 have = reputation.reputationOf(msg.sender);
-        require(have >= atLeast, NotReputable(msg.sender, have));
+        require(have >= minimum, NotReputable(msg.sender, have));
         text = text_;
     }
 }
