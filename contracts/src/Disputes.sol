@@ -7,7 +7,7 @@ import {IHeaderDisputes} from "./interfaces/IRunDisputes.sol";
 import {IStakes} from "./interfaces/IStakes.sol";
 import {Commitment} from "./libraries/Commitment.sol";
 import {Demand, DemandStatus, Equivocation, Round} from "./types/Storage.sol";
-import {Body, Entry, Fault, Header, Leaf, OpenedTree, Role} from "./types/Types.sol";
+import {Body, Fault, Header, Leaf, OpenedTree, Role} from "./types/Types.sol";
 
 /// @title Disputes
 /// @notice The part of a run's code by which headers fall: challenges and demands. See `IHeaderDisputes`.
@@ -156,9 +156,9 @@ contract Disputes is Challenges {
     /// @dev The slot of the validator whose operator this is, or was: the registry keeps keys that were
     /// changed.
     function _validatorIndex(address operator) private view returns (uint32) {
-        Entry memory e = IStakes(_stakes).entryOfOperator(address(this), operator);
-        require(e.role == Role.Validator, WrongRole(operator, e.role, Role.Validator));
-        return e.index;
+        (uint32 index, Role role) = IStakes(_stakes).indexOfOperator(address(this), operator);
+        require(role == Role.Validator, WrongRole(operator, role, Role.Validator));
+        return index;
     }
 
     function _openDemand(uint32 round, uint32 attempt, uint32 index) private view returns (Demand storage d) {

@@ -209,14 +209,7 @@ contract Stakes is IStakes, ReentrancyGuardTransient {
         view
         returns (address account, Role role, uint16 slot, uint32 activeFrom, uint32 activeUntil)
     {
-        Entry[] storage all = _registries[run].entries;
-        Entry storage e;
-        assembly ("memory-safe") {
-            // where the array's slots begin
-            mstore(0x00, all.slot)
-            // three slots each; beyond the end they are empty, and its length need not be read
-            e.slot := add(keccak256(0x00, 0x20), mul(3, index))
-        }
+        Entry storage e = _at(_registries[run], index);
         return (e.account, e.role, e.slot, e.activeFrom, e.activeUntil);
     }
 
@@ -230,6 +223,13 @@ contract Stakes is IStakes, ReentrancyGuardTransient {
     function entryOfOperator(address run, address operator) external view returns (Entry memory) {
         Registry storage g = _registries[run];
         return _entry(g, g.byOperator[operator]);
+    }
+
+    /// @inheritdoc IStakes
+    function indexOfOperator(address run, address operator) external view returns (uint32 index, Role role) {
+        Registry storage g = _registries[run];
+        uint32 indexPlusOne = g.byOperator[operator];
+        if (indexPlusOne != 0) (index, role) = (indexPlusOne - 1, _at(g, indexPlusOne - 1).role);
     }
 
     /// @inheritdoc IStakes
@@ -411,6 +411,16 @@ contract Stakes is IStakes, ReentrancyGuardTransient {
     function _memberThatStays(Registry storage g, address run) private view returns (Entry storage e) {
         e = _member(g, run, msg.sender);
         require(e.activeUntil == type(uint32).max, AlreadyLeft(run, e.index));
+    }
+
+    /// @dev The entry at an index, empty beyond the end: the array's length is not read.
+    function _at(Registry storage g, uint32 index) private view returns (Entry storage e) {
+        Entry[] storage all = g.entries;
+        assembly ("memory-safe") {
+            // where the array's slots begin; three for each entry
+            mstore(0x00, all.slot)
+            e.slot := add(keccak256(0x00, 0x20), mul(3, index))
+        }
     }
 
     /// @dev The member with this index plus one; an empty entry for 0.

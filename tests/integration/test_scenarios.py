@@ -197,7 +197,7 @@ def test_who_signs_two_headers_is_slashed_alone(driver: RunDriver) -> None:
     driver.tick()
     run.equivocation(by, *both[0], *both[1])
     assert error_of(lambda: run.equivocation(by, *both[1], *both[0])).code == "already-proven"
-    run.punish_equivocation(by, 1, cheat.slot, by.address, SALT)
+    run.punish_equivocation(by, 1, cheat.index, by.address, SALT)
     taken_wei = min(SLASH_WEI, STAKE_WEI[Role.VALIDATOR])
     assert money.moved() == {
         "stakes": -taken_wei,

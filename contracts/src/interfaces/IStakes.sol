@@ -147,6 +147,9 @@ interface IStakes {
     /// for it now if it is the entry's operator.
     function entryOfOperator(address run, address operator) external view returns (Entry memory);
 
+    /// @notice Of that entry only what a proof of two signatures needs; role None if there is none.
+    function indexOfOperator(address run, address operator) external view returns (uint32 index, Role role);
+
     /// @notice At most `count` members of `run` from index `from` on.
     function entries(address run, uint32 from, uint32 count) external view returns (Entry[] memory);
 

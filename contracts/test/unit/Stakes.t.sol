@@ -333,6 +333,11 @@ contract StakesTest is StakesFixture {
             uint8(Role.None),
             "an account is no operator"
         );
+        (uint32 index, Role role) = stakes.indexOfOperator(address(run), operatorOf(4));
+        assertEq(index, 4, "index by operator");
+        assertEq(uint8(role), uint8(Role.Validator), "role by operator");
+        (, role) = stakes.indexOfOperator(address(run), account(0));
+        assertEq(uint8(role), uint8(Role.None), "no role for an account");
         Entry[] memory page = stakes.entries(address(run), 4, 10);
         assertEq(page.length, 2, "clipped page");
         assertEq(page[0].account, account(4), "first of the page");
@@ -486,6 +491,8 @@ contract StakesTest is StakesFixture {
         assertEq(stakes.entryOfOperator(address(run), stranger).account, member, "new operator");
         assertEq(stakes.entryOfOperator(address(run), operator).account, member, "the old one stays its own");
         assertEq(stakes.entryOfOperator(address(run), operator).operator, stranger, "but acts no more");
+        (uint32 index,) = stakes.indexOfOperator(address(run), operator);
+        assertEq(index, 0, "yet leads to it");
         expectError(abi.encodeWithSelector(IStakes.OperatorTaken.selector, address(run), operator));
         vm.prank(account(0));
         stakes.join(address(run), Role.Trainer, operator, BOND_WEI);

@@ -51,6 +51,11 @@ contract FakeStakes {
         return _entries[_indexOf[operator]];
     }
 
+    function indexOfOperator(address, address operator) external view returns (uint32 index, Role role) {
+        index = _indexOf[operator];
+        role = _entries[index].role;
+    }
+
     function slash(uint32[] calldata indices, uint128[] calldata amountsWei, address challenger, uint16 bps)
         external
         returns (uint128 takenWei)

@@ -45,10 +45,10 @@ class DisputeActs(RunReader):
         return self._dispute(sender, "equivocation", *arguments)
 
     def punish_equivocation(
-        self, sender: Sender, round: int, slot: int, challenger: str = ZERO_ADDRESS, salt: bytes = bytes(32)
+        self, sender: Sender, round: int, index: int, challenger: str = ZERO_ADDRESS, salt: bytes = bytes(32)
     ) -> Receipt:
-        """Slash a validator that signed two headers."""
-        arguments = (round, slot, challenger, salt)
+        """Slash a validator, by its index in the registry, that signed two headers."""
+        arguments = (round, index, challenger, salt)
         return self._dispute(sender, "punishEquivocation", *arguments, extra_gas=_PUNISH_GAS)
 
     def demand_bond(self, round: int) -> int:
