@@ -49,7 +49,7 @@ def cast_folder() -> Path:
         return Path(program).parent
     for folder in (ROOT / "contracts" / "node_modules" / "@foundry-rs").glob("cast-*/bin"):
         return folder
-    pytest.skip("cast is not installed: `npm install --no-save @foundry-rs/cast@1.7.1` in contracts/")
+    raise AssertionError("cast is neither on PATH nor in contracts/node_modules: `make setup` installs it")
 
 
 def test_the_lines_in_the_docs_void_a_wrong_header(make_anvil: AnvilFactory) -> None:
