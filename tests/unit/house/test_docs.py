@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -317,8 +318,8 @@ def test_every_skipped_outcome_says_what_to_do(page: str, program: str) -> None:
 
 
 def test_configuration_examples_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"EMERIT_{name.upper()}", raising=False)
+    for name in [name for name in os.environ if name.upper().startswith("EMERIT_")]:
+        monkeypatch.delenv(name)
     examples = [body for page in TEXTS for language, body in FENCE.findall(source(page)) if language == "toml"]
     assert examples
     for body in examples:
