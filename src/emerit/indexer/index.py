@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from emerit.errors import PreconditionError, UnavailableError
-from emerit.indexer.database import open_engine, translated
+from emerit.indexer.database import create_tables, open_engine, translated
 from emerit.indexer.follow import ChainMovedError, Change, Follower, Mark, ReadableChain, Spans
 from emerit.indexer.rows import LogReader
 from emerit.indexer.tables import SCHEMA_VERSION, blocks, events, evidence, facts, metadata
@@ -90,7 +90,7 @@ class Index:
         self._follower = Follower(chain, sorted(contracts.values()), self._spans)
         self._engine = open_engine(url)
         with translated():
-            metadata.create_all(self._engine)
+            create_tables(self._engine, metadata)
         self._belong(contracts)
 
     def close(self) -> None:
