@@ -1,194 +1,180 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.34;
 
-import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
-
-import {IRewards} from "./interfaces/IRewards.sol";
-import {IStakes} from "./interfaces/IStakes.sol";
-import {ITrainingRun} from "./interfaces/ITrainingRun.sol";
+import {RunStorage} from "./RunStorage.sol";
+import {IRunActs, IRunLife} from "./interfaces/IRunCore.sol";
+import {IHeaderDisputes} from "./interfaces/IRunDisputes.sol";
 import {Commitment} from "./libraries/Commitment.sol";
 import {Lanes} from "./libraries/Lanes.sol";
 import {RoundClock} from "./libraries/RoundClock.sol";
-import {MAX_CID_BYTES, MAX_VALIDATORS} from "./types/Limits.sol";
-import {Round, RunState, TrainerWord} from "./types/Storage.sol";
-import {Entry, Header, Phase, Role, RoundInfo, RoundStatus, RunParams, Status} from "./types/Types.sol";
+import {Member, Round} from "./types/Storage.sol";
+import {Phase, Role, RunParams, SignedCommit} from "./types/Types.sol";
+import {
+    BookWord,
+    BookWords,
+    CLOCK_COMMIT,
+    CLOCK_EXPECTED_COMMIT,
+    CLOCK_REVEAL,
+    ClockWord,
+    ClockWords,
+    MemberWord,
+    MemberWords
+} from "./types/Words.sol";
 
 /// @title TrainingRun
-/// @notice The clock and the record of one run; a minimal proxy per run. See `ITrainingRun`.
-contract TrainingRun is ITrainingRun, Initializable {
+/// @notice One run: the acts of a round, and the door to the rest of it. See `ITrainingRun`.
+/// @dev An act reads the round's place, its member's word, and no state of the run. That is enough: only the open round
+/// can be in one of the phases in which there are acts. A round is settled or void at the earliest after its weights
+/// were revealed, and a place that was never used has no time.
+contract TrainingRun is IRunActs, RunStorage {
     using RoundClock for Round;
-    using Lanes for bytes32;
 
     uint256 private constant RESERVED_LANES = 2;
 
     /* IMMUTABLES */
 
-    /// @inheritdoc ITrainingRun
-    address public immutable stakes;
-    /// @inheritdoc ITrainingRun
-    address public immutable rewards;
+    /// @inheritdoc IRunActs
+    address public immutable core;
 
-    /* STORAGE */
-
-    RunState private _state;
-    RunParams private _params;
-    /// @inheritdoc ITrainingRun
-    address public reputation;
-    /// @inheritdoc ITrainingRun
-    uint128 public settledTotalWei;
-    bytes32 private _lastHeaderHash;
-
-    mapping(uint32 round => Round) private _rounds;
-    mapping(uint32 index => TrainerWord) private _trainers;
-    /// @dev A validator slot's commitment to weights, then the hash of the vector that it revealed.
-    mapping(uint32 round => mapping(uint16 slot => bytes32)) private _weightWords;
-    mapping(bytes32 headerHash => uint256) private _signedWeight;
+    address private immutable _disputes; // behind `core`
+    // As in the settings: acts would pay for looking them up.
+    uint256 private immutable _historyRounds;
+    uint256 private immutable _revealSeconds;
+    uint256 private immutable _weightRevealSeconds;
 
     /* CONSTRUCTOR */
 
-    /// @dev Locks the implementation; only its proxies can be set up.
-    constructor(address stakes_, address rewards_) {
-        stakes = stakes_;
-        rewards = rewards_;
-        _disableInitializers();
-    }
+    /// @dev Takes the settings as they are: the factory checks them. `core_` is a `Settlement`.
+    constructor(address core_, RunParams memory params_, address sponsor_, address reputation_) {
+        core = core_;
+        _disputes = IRunLife(core_).disputes();
+        _historyRounds = params_.historyRounds;
+        _revealSeconds = params_.revealSeconds;
+        _weightRevealSeconds = params_.weightRevealSeconds;
 
-    /// @inheritdoc ITrainingRun
-    function initialize(RunParams calldata params_, address sponsor_, address reputation_)
-        external
-        initializer
-    {
         _params = params_;
-        _state.sponsor = sponsor_;
-        reputation = reputation_;
+        _state.historyRounds = uint24(params_.historyRounds);
+        _sponsor = sponsor_;
+        _createdBlock = uint64(block.number);
+        _reputation = reputation_;
     }
 
-    /* LIFE OF THE RUN */
-
-    /// @inheritdoc ITrainingRun
-    function start() external {
-        require(!_state.finished, RunHasFinished());
-        require(!_state.started, AlreadyStarted());
-        (uint16 trainers, uint16 validators) = IStakes(stakes).activeCounts(address(this));
-        require(
-            trainers >= _params.minTrainers && validators >= _params.minValidators,
-            TooFewMembers(trainers, validators, _params.minTrainers, _params.minValidators)
-        );
-
-        _state.started = true;
-        _openRound(0);
-    }
-
-    /// @inheritdoc ITrainingRun
-    function close() external {
-        require(msg.sender == _state.sponsor, NotSponsor(msg.sender));
-        require(!_state.finished, RunHasFinished());
-        require(!_state.closed, AlreadyClosed());
-
-        _state.closed = true;
-        emit RunClosed();
-
-        if (!_state.started) _finish();
-    }
-
-    /// @inheritdoc ITrainingRun
-    function voidRound(uint32 round) external {
-        Round storage r = _requirePhase(round, Phase.Expired);
-
-        r.status = RoundStatus.Void;
-
-        emit RoundVoided(round);
-
-        _advance();
-    }
-
-    /// @inheritdoc ITrainingRun
-    function checkIn() external {
-        require(!_state.finished, RunHasFinished());
-        Entry memory member = _caller();
-        uint32 current = _state.round;
-        (Phase phase,) = _phase();
-
-        uint32 round = member.role == Role.Trainer
-            ? _checkInTrainer(member, current, phase)
-            : _checkInValidator(member, current, phase);
-
-        emit CheckedIn(round, member.index);
+    /// @dev Everything else that a run does. Challenges go straight to their code: they have a bound on what they cost.
+    fallback() external payable {
+        bytes4 f = msg.sig;
+        bool challenge = f == IHeaderDisputes.challengeAmount.selector
+            || f == IHeaderDisputes.challengeReputation.selector
+            || f == IHeaderDisputes.challengeCoverage.selector || f == IHeaderDisputes.equivocation.selector
+            || f == IHeaderDisputes.challengeSum.selector || f == IHeaderDisputes.challengeRow.selector
+            || f == IHeaderDisputes.challengeWeight.selector;
+        _delegate(challenge ? _disputes : core);
     }
 
     /* CONTRIBUTIONS */
 
-    /// @inheritdoc ITrainingRun
+    /// @inheritdoc IRunActs
     function commit(uint32 round, bytes32 commitment) external {
-        Round storage r = _requirePhase(round, Phase.Train);
-        Entry memory member = _callerAs(Role.Trainer);
-        _requireActive(member, round);
-        TrainerWord storage word = _trainers[member.index];
-        require(word.committedIn != round + 1, AlreadyCommitted(member.index, round));
+        Round storage r = _rounds[_place(round)];
+        ClockWord clock = _inTrain(r, round);
+        Member storage to = _members[msg.sender];
+        MemberWord m = MemberWords.load(to);
+        _requireRole(m, msg.sender, Role.Trainer);
+        require(m.isActive(round), NotActive(m.slot(), round));
+        require(!m.hasCommitted(round), AlreadyCommitted(m.slot(), round));
+        require(bytes18(commitment) != 0, EmptyCommitment());
 
-        word.commitment = bytes24(commitment);
-        word.committedIn = round + 1;
-        r.commits++;
-        if (word.expectedIn == round + 1) {
-            r.expectedCommits++;
-            r.lastCommitAt = uint40(block.timestamp);
+        m.withCommitment(commitment, round).store(to);
+        clock = clock.plus(CLOCK_COMMIT);
+        if (m.isExpected(round)) clock = _plusExpected(clock, 1);
+        clock.store(r);
+
+        emit ContributionCommitted(round, m.slot(), commitment);
+    }
+
+    /// @inheritdoc IRunActs
+    function commitBatch(uint32 round, SignedCommit[] calldata items) external returns (uint256 accepted) {
+        Round storage r = _rounds[_place(round)];
+        ClockWord clock = _inTrain(r, round);
+        bytes32 domain = Commitment.domain(address(this));
+
+        uint256 waitedFor;
+        for (uint256 i = 0; i < items.length; i++) {
+            (bool taken, bool expected) = _commitSigned(round, items[i], domain);
+            if (taken) accepted++;
+            else emit CommitRefused(round, i);
+            if (expected) waitedFor++;
         }
 
-        emit ContributionCommitted(round, member.index, commitment);
+        clock = clock.plus(accepted * CLOCK_COMMIT);
+        if (waitedFor != 0) clock = _plusExpected(clock, waitedFor);
+        clock.store(r);
     }
 
-    /// @inheritdoc ITrainingRun
-    function reveal(uint32 round, bytes32 contentHash, string calldata cid, bytes32 salt) external {
-        Round storage r = _requirePhase(round, Phase.Reveal);
-        Entry memory member = _callerAs(Role.Trainer);
+    /// @inheritdoc IRunActs
+    function reveal(uint32 round, address operator, bytes32 contentHash, string calldata cid, bytes32 salt)
+        external
+    {
+        Round storage r = _rounds[_place(round)];
+        ClockWord clock = ClockWords.load(r);
+        if (clock.number() != round || !_isWithin(clock, clock.trainEnd(), clock.revealEnd())) {
+            _refuse(round, Phase.Reveal);
+        }
         _checkCid(cid);
-        TrainerWord storage word = _trainers[member.index];
-        require(word.committedIn == round + 1, NotCommitted(member.index, round));
-        require(word.commitment != 0, AlreadyRevealed(member.index, round));
         bytes32 cidHash = keccak256(bytes(cid));
-        bytes32 opened =
-            Commitment.contribution(address(this), round, member.account, contentHash, cidHash, salt);
-        require(bytes24(opened) == word.commitment, BadOpening(word.commitment, opened));
+        uint16 slot = _open(round, operator, contentHash, cidHash, salt);
 
-        word.commitment = 0;
-        r.reveals++;
-        r.lastRevealAt = uint40(block.timestamp);
-        r.revealsHash = Commitment.afterContribution(r.revealsHash, member.index, contentHash, cidHash);
-        if (_isActive(member, round + 1)) _expectTrainer(word, round + 1);
+        clock = clock.plus(CLOCK_REVEAL);
+        if (clock.reveals() == clock.commits()) clock = clock.withRevealEnd(clock.since());
+        clock.store(r);
+        r.revealsHash = Commitment.afterContribution(r.revealsHash, slot, contentHash, cidHash);
 
-        emit ContributionRevealed(round, member.index, member.slot, contentHash, cid);
+        emit ContributionRevealed(round, slot, contentHash, cid);
     }
 
-    /// @inheritdoc ITrainingRun
+    /// @inheritdoc IRunActs
     function draw(uint32 round) external {
         Round storage r = _requirePhase(round, Phase.Draw);
         uint64 drawableAt = r.drawableAt(_params);
         require(block.timestamp >= drawableAt, TooEarly(drawableAt));
 
-        r.drawnAt = uint40(block.timestamp);
-        r.evalSeed = Commitment.evalSeed(address(this), round);
+        r.startScore(_params);
+        bytes32 seed = Commitment.evalSeed(address(this), round);
+        r.evalSeed = seed;
 
-        emit Drawn(round, r.evalSeed);
+        emit Drawn(round, seed);
     }
 
     /* WEIGHTS */
 
-    /// @inheritdoc ITrainingRun
+    /// @inheritdoc IRunActs
     function commitWeights(uint32 round, bytes32 commitment) external {
-        Round storage r = _requirePhase(round, Phase.Score);
-        Entry memory member = _callerAs(Role.Validator);
-        _requireWeight(r, member, round);
-        uint16 bit = Lanes.bit(member.slot);
-        require(r.weightCommitMask & bit == 0, AlreadyCommitted(member.index, round));
+        Round storage r = _rounds[_place(round)];
+        ClockWord clock = ClockWords.load(r);
+        if (clock.number() != round || clock.drawn() == 0 || !_isWithin(clock, 0, clock.scoreEnd())) {
+            _refuse(round, Phase.Score);
+        }
+        Member storage to = _members[msg.sender];
+        MemberWord m = MemberWords.load(to);
+        _requireRole(m, msg.sender, Role.Validator);
+        uint16 slot = m.slot();
+        require(m.isActive(round), NotActive(slot, round));
+        uint16 bit = Lanes.bit(slot);
+        BookWord book = BookWords.load(r);
+        require(book.validatorMask() & bit != 0, NoVotingWeight(slot, round));
+        require(book.weightCommitMask() & bit == 0, AlreadyCommitted(slot, round));
 
-        r.weightCommitMask |= bit;
-        r.lastWeightCommitAt = uint40(block.timestamp);
-        _weightWords[round][member.slot] = commitment;
+        book = book.withWeightCommit(bit);
+        book.store(r);
+        m.withCommitment(commitment, round).store(to);
+        uint16 waitedFor = book.expectedValidatorMask();
+        if (waitedFor != 0 && waitedFor & ~book.weightCommitMask() == 0) {
+            clock.withScoreEnd(clock.since(), _weightRevealSeconds).store(r);
+        }
 
-        emit WeightsCommitted(round, member.slot, member.index, commitment);
+        emit WeightsCommitted(round, slot, commitment);
     }
 
-    /// @inheritdoc ITrainingRun
+    /// @inheritdoc IRunActs
     function revealWeights(
         uint32 round,
         bytes calldata vector,
@@ -196,346 +182,137 @@ contract TrainingRun is ITrainingRun, Initializable {
         string calldata evidenceCid,
         bytes32 salt
     ) external {
-        Round storage r = _requirePhase(round, Phase.WeightReveal);
-        Entry memory member = _callerAs(Role.Validator);
-        uint16 bit = Lanes.bit(member.slot);
-        require(r.weightCommitMask & bit != 0, NotCommitted(member.index, round));
-        require(r.weightRevealMask & bit == 0, AlreadyRevealed(member.index, round));
+        Round storage r = _rounds[_place(round)];
         _checkCid(evidenceCid);
+        bytes32 hash = keccak256(vector);
+        uint16 slot = _openWeights(r, round, hash, evidenceHash, keccak256(bytes(evidenceCid)), salt);
         uint256 wantBytes = 2 * (RESERVED_LANES + r.trainerSlots);
         require(vector.length == wantBytes, BadVectorLength(vector.length, wantBytes));
-        bytes32 hash = keccak256(vector);
-        _checkWeightsOpening(round, member, hash, evidenceHash, keccak256(bytes(evidenceCid)), salt);
 
-        r.weightRevealMask |= bit;
-        r.lastWeightRevealAt = uint40(block.timestamp);
-        r.revealsHash = Commitment.afterWeights(r.revealsHash, member.slot, hash, evidenceHash);
-        _weightWords[round][member.slot] = hash;
-        _rounds[round + 1].expectedValidatorMask |= bit;
+        _vectorHashes[_place(round)][slot] = hash;
+        r.revealsHash = Commitment.afterWeights(r.revealsHash, slot, hash, evidenceHash);
 
-        emit WeightsRevealed(round, member.slot, member.index, vector, evidenceHash, evidenceCid);
+        emit WeightsRevealed(round, slot, vector, evidenceHash, evidenceCid);
     }
 
-    /* SETTLEMENT */
+    /* INTERNAL */
 
-    /// @inheritdoc ITrainingRun
-    function attest(Header calldata header, string calldata aggregateCid) external {
-        uint32 round = header.round;
-        Round storage r = _requirePhase(round, Phase.Settle);
-        Entry memory member = _callerAs(Role.Validator);
-        uint16 weight = _requireWeight(r, member, round);
-        uint16 bit = Lanes.bit(member.slot);
-        require(r.attestMask & bit == 0, AlreadyAttested(member.slot, round));
-        _checkCid(aggregateCid);
-        _checkHeader(r, header);
-
-        bytes32 hash = Commitment.headerHash(header);
-        r.attestMask |= bit;
-        uint256 signed = _signedWeight[hash] + weight;
-        _signedWeight[hash] = signed;
-
-        emit Attested(round, member.slot, hash, aggregateCid);
-
-        if (3 * signed >= 2 * r.stakeLanes.total()) _settle(r, header, hash, aggregateCid);
+    /// @dev The clock of the open round, in which trainers can commit now.
+    function _inTrain(Round storage r, uint32 round) private view returns (ClockWord clock) {
+        clock = ClockWords.load(r);
+        if (clock.number() != round || !_isWithin(clock, 0, clock.trainEnd())) _refuse(round, Phase.Train);
     }
 
-    /* VIEWS */
-
-    /// @inheritdoc ITrainingRun
-    function status() external view returns (Status memory s) {
-        uint32 round = _state.round;
-        Round storage r = _rounds[round];
-        s.round = round;
-        (s.phase, s.phaseEndsAt) = _phase();
-        s.timestamp = uint64(block.timestamp);
-        s.blockNumber = uint64(block.number);
-        s.expected = r.expected;
-        s.expectedCommits = r.expectedCommits;
-        s.commits = r.commits;
-        s.reveals = r.reveals;
-        s.validatorMask = r.stakeLanes.mask();
-        s.expectedValidatorMask = r.expectedValidatorMask;
-        s.weightCommitMask = r.weightCommitMask;
-        s.weightRevealMask = r.weightRevealMask;
-        s.attestMask = r.attestMask;
-        s.assignSeed = r.assignSeed;
-        s.evalSeed = r.evalSeed;
-        s.hasSettled = _state.hasSettled;
-        s.lastSettledRound = _state.lastSettledRound;
-        s.lastHeaderHash = _lastHeaderHash;
-        s.closed = _state.closed;
+    /// @dev True if now is between two offsets from the opening.
+    function _isWithin(ClockWord clock, uint256 from, uint256 to) private view returns (bool) {
+        uint256 since = clock.since();
+        return from <= since && since < to;
     }
 
-    /// @inheritdoc ITrainingRun
-    function roundInfo(uint32 round) external view returns (RoundInfo memory i) {
-        Round storage r = _rounds[round];
-        if (r.status == RoundStatus.None) return i;
-        i.status = r.status;
-        i.openedAt = r.openedAt;
-        i.trainEndsAt = r.trainEndsAt(_params);
-        i.revealEndsAt = r.revealEndsAt(_params);
-        i.drawnAt = r.drawnAt;
-        i.scoreEndsAt = r.scoreEndsAt(_params);
-        i.weightRevealEndsAt = r.weightRevealEndsAt(_params);
-        i.settledAt = r.settledAt;
-        i.finalAt = finalAt(round);
-        i.registrySize = r.registrySize;
-        i.trainerSlots = r.trainerSlots;
-        i.validatorSlots = r.validatorSlots;
-        i.stakeLanes = r.stakeLanes;
-        i.poolAtOpenWei = r.poolAtOpenWei;
-        i.openedBlock = r.openedBlock;
-        i.settledBlock = r.settledBlock;
-        i.commits = r.commits;
-        i.reveals = r.reveals;
-        i.assignSeed = r.assignSeed;
-        i.evalSeed = r.evalSeed;
-        i.revealsHash = r.revealsHash;
-        i.headerHash = r.headerHash;
-        i.totalAmountWei = r.totalAmountWei;
+    /// @dev Counts commits of trainers that are waited for; the last of them ends the phase.
+    function _plusExpected(ClockWord clock, uint256 count) private view returns (ClockWord) {
+        clock = clock.plus(count * CLOCK_EXPECTED_COMMIT);
+        if (clock.expectedCommits() != clock.expected()) return clock;
+        return clock.withTrainEnd(clock.since(), _revealSeconds);
     }
 
-    /// @inheritdoc ITrainingRun
-    function params() external view returns (RunParams memory) {
-        return _params;
-    }
-
-    /// @inheritdoc ITrainingRun
-    function sponsor() external view returns (address) {
-        return _state.sponsor;
-    }
-
-    /// @inheritdoc ITrainingRun
-    function rewardToken() external view returns (address) {
-        return _params.rewardToken;
-    }
-
-    /// @inheritdoc ITrainingRun
-    function nextRound() external view returns (uint32) {
-        return _state.started ? _state.round + 1 : 0;
-    }
-
-    /// @inheritdoc ITrainingRun
-    function headerHash(uint32 round) external view returns (bytes32) {
-        return _rounds[round].headerHash;
-    }
-
-    /// @inheritdoc ITrainingRun
-    function finalAt(uint32 round) public view returns (uint64) {
-        uint64 settledAt = _rounds[round].settledAt;
-        return settledAt == 0 ? 0 : settledAt + _params.challengeWindowSeconds;
-    }
-
-    /// @inheritdoc ITrainingRun
-    function budgetOf(uint32 round) external view returns (uint128) {
-        return _rounds[round].budgetWei(_params);
-    }
-
-    /// @inheritdoc ITrainingRun
-    function expectedIn(uint32 index) external view returns (uint32) {
-        uint32 roundPlusOne = _trainers[index].expectedIn;
-        return roundPlusOne == 0 ? type(uint32).max : roundPlusOne - 1;
-    }
-
-    /// @inheritdoc ITrainingRun
-    function vectorHash(uint32 round, uint16 slot) external view returns (bytes32) {
-        if (slot >= MAX_VALIDATORS || _rounds[round].weightRevealMask & Lanes.bit(slot) == 0) return 0;
-        return _weightWords[round][slot];
-    }
-
-    /// @inheritdoc ITrainingRun
-    function finished() external view returns (bool) {
-        return _state.finished;
-    }
-
-    /* ROUNDS */
-
-    /// @dev Opens a round: its randomness, its voting weights and the money it may spend are fixed now. Counters of
-    /// those expected may already stand, from the round before.
-    function _openRound(uint32 round) private {
-        Round storage r = _rounds[round];
-        IStakes registry = IStakes(stakes);
-        IRewards pool = IRewards(rewards);
-        bytes32 lanes = registry.stakeLanes(address(this), round, _params.stakeUnitWei);
-        (uint16 trainerSlots, uint16 validatorSlots) = registry.slotCounts(address(this));
-
-        _state.round = round;
-        r.status = RoundStatus.Open;
-        r.openedAt = uint40(block.timestamp);
-        r.openedBlock = uint64(block.number);
-        r.registrySize = registry.registrySize(address(this));
-        r.trainerSlots = trainerSlots;
-        r.validatorSlots = validatorSlots;
-        r.stakeLanes = lanes;
-        r.expectedValidatorMask &= lanes.mask();
-        r.poolAtOpenWei = pool.funded(address(this)) - pool.refunded(address(this)) - settledTotalWei;
-        r.assignSeed = Commitment.assignSeed(address(this), round);
-
-        emit RoundOpened(round, r.assignSeed);
-    }
-
-    /// @dev The round is over: opens the next, or ends the run.
-    function _advance() private {
-        uint32 next = _state.round + 1;
-        if (_state.closed || next == _params.maxRounds) _finish();
-        else _openRound(next);
-    }
-
-    /// @dev No round is open any more.
-    function _finish() private {
-        _state.finished = true;
-
-        emit RunFinished(_state.round);
-    }
-
-    /// @dev Makes the header the round's, for good.
-    function _settle(Round storage r, Header calldata header, bytes32 hash, string calldata aggregateCid)
+    /// @dev Takes a relayed commitment, if it can be.
+    function _commitSigned(uint32 round, SignedCommit calldata item, bytes32 domain)
         private
+        returns (bool taken, bool expected)
     {
-        uint64 settleableAt = r.settleableAt(_params);
-        require(block.timestamp >= settleableAt, TooEarly(settleableAt));
+        bytes32 digest = Commitment.digest(domain, Commitment.commitStruct(round, item.commitment));
+        address operator = Commitment.signer(digest, item.r, item.vs);
+        Member storage to = _members[operator];
+        MemberWord m = MemberWords.load(to);
+        if (m.role() != uint8(Role.Trainer) || !m.isActive(round)) return (false, false);
+        if (m.hasCommitted(round) || bytes18(item.commitment) == 0) return (false, false);
 
-        r.status = RoundStatus.Settled;
-        r.settledAt = uint40(block.timestamp);
-        r.settledBlock = uint64(block.number);
-        r.headerHash = hash;
-        r.totalAmountWei = header.totalAmountWei;
-        settledTotalWei = header.totalAmountWei;
-        _state.hasSettled = true;
-        _state.lastSettledRound = header.round;
-        _lastHeaderHash = hash;
+        m.withCommitment(item.commitment, round).store(to);
 
-        emit Settled(header.round, hash, header, aggregateCid);
+        emit ContributionCommitted(round, m.slot(), item.commitment);
 
-        _advance();
+        return (true, m.isExpected(round));
     }
 
-    /// @dev Makes a trainer expected in a round, in which it is not yet.
-    function _expectTrainer(TrainerWord storage word, uint32 round) private {
-        word.expectedIn = round + 1;
-        _rounds[round].expected++;
-    }
-
-    /// @dev Checks a trainer in: for this round while it can still commit, else for the next.
-    function _checkInTrainer(Entry memory member, uint32 current, Phase phase)
+    /// @dev Checks that the operator's trainer committed to this contribution, and notes that it has revealed it.
+    function _open(uint32 round, address operator, bytes32 contentHash, bytes32 cidHash, bytes32 salt)
         private
-        returns (uint32 round)
+        returns (uint16 slot)
     {
-        TrainerWord storage word = _trainers[member.index];
-        bool waits = phase == Phase.NotStarted || (phase == Phase.Train && _isActive(member, current));
-        round = waits ? current : current + 1;
-        _requireActive(member, round);
-        require(word.expectedIn != round + 1, AlreadyCheckedIn(member.index, round));
-        // Who committed is expected in the next round by its reveal.
-        bool committed = phase != Phase.NotStarted && word.committedIn == current + 1;
-        require(!committed, AlreadyCommitted(member.index, current));
+        Member storage to = _members[operator];
+        MemberWord m = MemberWords.load(to);
+        _requireRole(m, operator, Role.Trainer);
+        slot = m.slot();
+        bytes18 committed = m.commitment();
+        require(m.hasCommitted(round), NotCommitted(slot, round));
+        require(committed != 0, AlreadyRevealed(slot, round));
+        bytes32 opened = Commitment.contribution(address(this), round, slot, contentHash, cidHash, salt);
+        require(bytes18(opened) == committed, BadOpening(committed, opened));
 
-        _expectTrainer(word, round);
+        m = m.withoutCommitment();
+        uint256 next = uint256(round) + 1;
+        if (m.isActive(next)) m = m.withExpectedIn(next);
+        else _coming.gone++;
+        m.store(to);
     }
 
-    /// @dev Checks a validator in: for this round while it can still commit to weights, else for the next.
-    function _checkInValidator(Entry memory member, uint32 current, Phase phase)
-        private
-        returns (uint32 round)
-    {
-        Round storage r = _rounds[current];
-        uint16 bit = Lanes.bit(member.slot);
-        bool waits =
-            phase == Phase.NotStarted || (phase <= Phase.Score && r.stakeLanes.lane(member.slot) != 0);
-        round = waits ? current : current + 1;
-        _requireActive(member, round);
-        require(_rounds[round].expectedValidatorMask & bit == 0, AlreadyCheckedIn(member.index, round));
-        require(!waits || r.weightCommitMask & bit == 0, AlreadyCommitted(member.index, round));
-
-        _rounds[round].expectedValidatorMask |= bit;
-    }
-
-    /* CHECKS */
-
-    /// @dev The phase of the run now, and when it ends.
-    function _phase() private view returns (Phase, uint64 endsAt) {
-        if (_state.finished) return (Phase.Finished, 0);
-        if (!_state.started) return (Phase.NotStarted, 0);
-        return _rounds[_state.round].phase(_params);
-    }
-
-    /// @dev The open round, which must be this one and in this phase.
-    function _requirePhase(uint32 round, Phase want) private view returns (Round storage) {
-        require(round == _state.round, WrongRound(round, _state.round));
-        (Phase have,) = _phase();
-        require(have == want, WrongPhase(round, have, want));
-        return _rounds[round];
-    }
-
-    /// @dev The member that the caller acts for.
-    function _caller() private view returns (Entry memory member) {
-        member = IStakes(stakes).entryOfOperator(address(this), msg.sender);
-        require(member.role != Role.None, NotOperator(msg.sender));
-    }
-
-    /// @dev The member that the caller acts for, which must have this role.
-    function _callerAs(Role want) private view returns (Entry memory member) {
-        member = _caller();
-        require(member.role == want, WrongRole(member.index, member.role, want));
-    }
-
-    function _isActive(Entry memory member, uint32 round) private pure returns (bool) {
-        return member.activeFrom <= round && round < member.activeUntil;
-    }
-
-    function _requireActive(Entry memory member, uint32 round) private pure {
-        require(_isActive(member, round), NotActive(member.index, round));
-    }
-
-    /// @dev The voting weight that the validator has in the round.
-    function _requireWeight(Round storage r, Entry memory member, uint32 round)
-        private
-        view
-        returns (uint16 weight)
-    {
-        weight = r.stakeLanes.lane(member.slot);
-        require(weight != 0, NoVotingWeight(member.slot, round));
-    }
-
-    function _checkCid(string calldata cid) private pure {
-        uint256 length = bytes(cid).length;
-        require(length <= MAX_CID_BYTES, CidTooLong(length, MAX_CID_BYTES));
-    }
-
-    /// @dev The revealed weights are those that the validator committed to.
-    function _checkWeightsOpening(
+    /// @dev Checks that the caller's validator committed to these weights, and notes that it has revealed them.
+    function _openWeights(
+        Round storage r,
         uint32 round,
-        Entry memory member,
         bytes32 hash,
         bytes32 evidenceHash,
         bytes32 evidenceCidHash,
         bytes32 salt
-    ) private view {
-        bytes32 committed = _weightWords[round][member.slot];
-        bytes32 opened = Commitment.weights(
-            address(this), round, member.account, hash, evidenceHash, evidenceCidHash, salt
-        );
-        require(opened == committed, BadOpening(committed, opened));
+    ) private returns (uint16 slot) {
+        (ClockWord clock, BookWord book) = _inWeightReveal(r, round);
+        MemberWord m = MemberWords.load(_members[msg.sender]);
+        _requireRole(m, msg.sender, Role.Validator);
+        slot = m.slot();
+        require(m.hasCommitted(round), NotCommitted(slot, round));
+        uint16 bit = Lanes.bit(slot);
+        require(book.weightRevealMask() & bit == 0, AlreadyRevealed(slot, round));
+        bytes32 opened =
+            Commitment.weights(address(this), round, slot, hash, evidenceHash, evidenceCidHash, salt);
+        require(bytes18(opened) == m.commitment(), BadOpening(m.commitment(), opened));
+
+        book = book.withWeightReveal(bit);
+        book.store(r);
+        if (book.weightRevealMask() == book.weightCommitMask()) {
+            clock.withWeightRevealEnd(clock.since()).store(r);
+        }
     }
 
-    /// @dev Every field that the chain knows is what the chain knows. (The round is checked with the phase.)
-    function _checkHeader(Round storage r, Header calldata header) private view {
-        _match("run", uint160(header.run), uint160(address(this)));
-        _match("attempt", header.attempt, 0);
-        _match("previous", uint256(header.previous), uint256(_lastHeaderHash));
-        _match("reveals", uint256(header.reveals), uint256(r.revealsHash));
-        _match("leafCount", header.leafCount, r.registrySize);
-        uint128 budgetWei = r.budgetWei(_params);
-        _match("budgetWei", header.budgetWei, budgetWei);
-        uint128 leastWei = settledTotalWei;
-        uint128 mostWei = leastWei + budgetWei;
-        require(
-            leastWei <= header.totalAmountWei && header.totalAmountWei <= mostWei,
-            BudgetExceeded(header.totalAmountWei, leastWei, mostWei)
-        );
+    /// @dev The first two slots of the open round, in which weights can be revealed now.
+    function _inWeightReveal(Round storage r, uint32 round)
+        private
+        view
+        returns (ClockWord clock, BookWord book)
+    {
+        clock = ClockWords.load(r);
+        book = BookWords.load(r);
+        uint256 end = book.weightCommitMask() == 0 ? clock.scoreEnd() : clock.weightRevealEnd();
+        if (clock.number() != round || clock.drawn() == 0 || !_isWithin(clock, clock.scoreEnd(), end)) {
+            _refuse(round, Phase.WeightReveal);
+        }
     }
 
-    function _match(bytes32 field, uint256 have, uint256 want) private pure {
-        require(have == want, HeaderMismatch(field, bytes32(have), bytes32(want)));
+    function _requireRole(MemberWord m, address operator, Role want) private pure {
+        if (m.role() == uint8(want)) return;
+        require(m.role() != uint8(Role.None), NotOperator(operator));
+        revert WrongRole(operator, Role(m.role()), want);
+    }
+
+    /// @dev Says why the round is not the open one, or not in the phase that an act needs.
+    function _refuse(uint32 round, Phase want) private view {
+        require(round == _state.round, WrongRound(round, _state.round));
+        (Phase have,) = _phase();
+        revert WrongPhase(round, have, want);
+    }
+
+    /// @inheritdoc RunStorage
+    function _place(uint32 round) internal view override returns (uint256) {
+        return round % _historyRounds;
     }
 }

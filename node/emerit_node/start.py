@@ -23,7 +23,7 @@ def start_trainer(options: NodeOptions, make_worker: WorkerFactory = HonestWorke
         EmeritError: set-up failed or the node gave up; cause and fix are in it.
     """
     single_thread()
-    parts = assemble(options)
+    parts = assemble(options, "trainer")
     # The private data order: known to this key alone, the same after a restart.
     private_seed = hashlib.sha256(b"emerit/private-order/v1" + bytes(parts.sender.account.key)).digest()
     worker = make_worker(parts.context.manifest, parts.folder, private_seed)

@@ -18,14 +18,13 @@ from emerit.codec.blob import BlobExpectation, decode_blob, encode_blob
 from emerit.codec.update import SparseUpdate
 from emerit.data import Dataset
 from emerit.errors import ChainError, UnavailableError, UsageError
-from emerit.model.table import parameter_count, table_hash
 from emerit.protocol.assignment import assigned_sequences
 from emerit.protocol.commitments import contribution_commitment
-from emerit.protocol.consensus import aggregated_slots
 from emerit.protocol.types import Phase, RegistryEntry, Role, Status
 from emerit.run.context import RunContext
+from emerit.run.contributions import expected_blob
 from emerit.run.ledger import Ledger
-from emerit.run.membership import check_in, ensure_member
+from emerit.run.membership import check_in, ensure_member, still_member
 from emerit.run.node import NodeLoop
 from emerit.run.pending import Pending, clear_pending, load_pending, save_pending
 from emerit.run.rounds import RoundBook
@@ -54,6 +53,8 @@ class TrainerNode:
     bond_wei: int | None = None
     late_rounds: int = field(default=0, init=False)
     check_in_from: int = field(default=0, init=False)
+    has_left: bool = field(default=False, init=False)
+    fault_told: bytes = field(default=b"", init=False)
 
     def run(self) -> None:
         """Join, then play every round.
@@ -64,12 +65,12 @@ class TrainerNode:
         client = self.context.client
         self.entry: RegistryEntry = ensure_member(client, self.sender, Role.TRAINER, self.bond_wei)
         self.book = RoundBook(self.loop, RoundJournal(self.folder / "rounds.jsonl"), self.metrics, log)
-        self.ledger = Ledger(client, self.context.manifest, self.context.params.validator_share_bps)
+        self.ledger = Ledger(client)
         self.follower = StateFollower.open(self.context, self.folder)
         self.dataset: Dataset = self.context.dataset(self.folder.parent / "corpus")
         log.info("joined", index=self.entry.index, slot=self.entry.slot, active_from=self.entry.active_from)
         check_in(client, self.sender, self.entry, self.loop.status())
-        while not self.loop.stop.is_set():
+        while not self.loop.stop.is_set() and not self.has_left:
             status = self.loop.wait_until(lambda s: s.phase is not Phase.NOT_STARTED, "the run's start")
             if status is None or status.phase is Phase.FINISHED:
                 break
@@ -83,6 +84,9 @@ class TrainerNode:
         """Play one round and record its one outcome, then wait for the next."""
         number = status.round
         self.book.play(number, lambda: self.counted_round(number))
+        if self.has_left:
+            log.info("left the run: nothing more to do", after_round=self.entry.active_until - 1)
+            return
         stuck = False
 
         def over(status: Status) -> bool:
@@ -110,8 +114,12 @@ class TrainerNode:
         status = self.loop.status()
         if status.round != number or status.phase is Phase.FINISHED:
             return "skipped", "round-over"
-        if status.last_header_hash != self.ledger.last_hash:
+        if status.last_header_hash != self.ledger.seen_hash:
             raise UnavailableError("chain-behind", "The chain's events and its state disagree for the moment.", "")
+        self.entry = still_member(self.context.client, self.sender, self.entry)
+        if number >= self.entry.active_until:
+            self.has_left = True
+            return "skipped", "left"
         if status.phase is Phase.TRAIN and number >= self.check_in_from:
             check_in(self.context.client, self.sender, self.entry, status)
         if number < self.entry.active_from:
@@ -137,25 +145,39 @@ class TrainerNode:
             if total - done > 1:
                 log.info("catching up", settled=done, total=total)
 
-        self.follower.advance(client.settled(), on_step=progress, should_stop=self.loop.stop.is_set)
+        self.follower.advance(client.state_chain(), on_step=progress, should_stop=self.loop.stop.is_set)
         self.ledger.update()
+        self.tell_fault()
         pending = load_pending(self.folder)
         if pending is not None and (pending.round < before.round or before.phase is Phase.FINISHED):
             self.resolve(pending)
 
+    def tell_fault(self) -> None:
+        """Log a wrong settlement once. Pay waits until it is taken back; the state that was agreed stands.
+
+        Raises:
+            StateError: `wrong-settlement-final`, when nobody can take it back any more.
+        """
+        fault = self.ledger.fault
+        if fault is not None and fault.onchain.header_hash != self.fault_told:
+            self.fault_told = fault.onchain.header_hash
+            log.error("a wrong settlement stands", round=fault.onchain.round, **fault.error.as_dict())
+        self.ledger.refuse_final_fault()
+
     def resolve(self, pending: Pending) -> None:
         """After a round: what was not applied returns to the error feedback."""
-        entry = next((e for e in self.ledger.entries if e.onchain.header.round == pending.round), None)
-        applied = entry is not None and self.entry.slot in aggregated_slots(
-            entry.settlement, self.context.manifest.outer.max_aggregated
+        settled = any(item.round == pending.round for item in self.context.client.state_chain())
+        applied = settled and self.entry.slot in self.ledger.aggregated(
+            self.ledger.data(pending.round), self.context.manifest.outer.max_aggregated
         )
         if not applied:
             expected = self.expectation(pending.round, pending.base_state_root)
             _, update = decode_blob(pending.payload, expected, len(pending.payload))
             self.worker.returned(pending.round, update)
-        if entry is None:
+        entry = next((e for e in self.ledger.entries if e.round == pending.round), None)
+        if not settled:
             log.warning("the round was void: nobody is paid, the update is kept for later", round=pending.round)
-        else:
+        elif entry is not None:
             weight = entry.weight_of(self.entry.slot)
             log.info("round valued", round=pending.round, weight=weight, applied=applied)
         clear_pending(self.folder)
@@ -217,12 +239,12 @@ class TrainerNode:
             chain_id=self.context.chain_id,
             run=client.address,
             round_number=number,
-            account=self.entry.account,
+            slot=self.entry.slot,
             content_hash=pending.content_hash,
             cid=pending.cid,
             salt=pending.salt,
         )
-        if any(item.index == self.entry.index and item.commitment == commitment for item in client.commits(number)):
+        if any(item.slot == self.entry.slot and item.commitment == commitment for item in client.commits(number)):
             return True
         try:
             client.commit(self.sender, number, commitment)
@@ -247,13 +269,13 @@ class TrainerNode:
         )
         if status is None:
             return "skipped", "stopped"
-        if any(item.index == self.entry.index for item in client.reveals(number)):
+        if any(item.slot == self.entry.slot for item in client.reveals(number)):
             return "submitted", ""
         if status.round != number or status.phase is not Phase.REVEAL:
             return "skipped", "reveal-phase-over"
         self.context.store.add(pending.payload)
         try:
-            client.reveal(self.sender, number, pending.content_hash, pending.cid, pending.salt)
+            client.reveal(self.sender, number, self.sender.address, pending.content_hash, pending.cid, pending.salt)
         except ChainError as error:
             if error.code == "already-revealed":
                 return "submitted", ""
@@ -265,15 +287,4 @@ class TrainerNode:
 
     def expectation(self, number: int, base_state_root: bytes) -> BlobExpectation:
         """What this trainer's blob of round `number`, made from that state, must say."""
-        model, codec = self.context.manifest.model, self.context.manifest.codec
-        return BlobExpectation(
-            chain_id=self.context.chain_id,
-            run=self.context.client.address,
-            round=number,
-            account=self.entry.account,
-            base_state_root=base_state_root,
-            table_hash=table_hash(model),
-            size=parameter_count(model),
-            chunk=codec.chunk,
-            k=codec.k,
-        )
+        return expected_blob(self.context, number, self.entry.account, base_state_root)

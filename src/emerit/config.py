@@ -1,7 +1,7 @@
 """Settings: a flag, else `EMERIT_*` in the environment, else `emerit.toml`, else the default.
 
-A key that nobody knows is an error with a suggestion, because a misspelt setting that is silently ignored
-costs hours. Each value remembers where it came from (`Settings.origins`).
+A key or a variable `EMERIT_*` that nobody knows is an error with a suggestion, because a misspelt setting that is
+silently ignored costs hours. Each value remembers where it came from (`Settings.origins`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from emerit.errors import UsageError
 CONFIG_FILE = "emerit.toml"
 ENV_PREFIX = "EMERIT_"
 CONFIG_ENV = "EMERIT_CONFIG"
+# Variables with our prefix that are no settings: read elsewhere, or by the entry point of the containers.
+OTHER_VARIABLES = ("EMERIT_CONFIG", "EMERIT_DEMO_DIR", "EMERIT_HOME", "EMERIT_PASSWORD", "EMERIT_WALLET")
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
@@ -114,6 +116,7 @@ def load_settings(
     path = _config_path(config_file)
     if path is not None:
         _merge(values, origins, _read_file(path), str(path))
+    _refuse_unknown_variables()
     for name, value in EnvSettingsSource(Settings)().items():
         _merge(values, origins, {name: value}, ENV_PREFIX + name.upper())
     given = {name: value for name, value in (flags or {}).items() if value is not None}
@@ -165,6 +168,17 @@ def _read_file(path: Path) -> dict[str, Any]:
         if isinstance(values.get(name), str):
             values[name] = path.absolute().parent / Path(values[name]).expanduser()
     return values
+
+
+def _refuse_unknown_variables() -> None:
+    """Refuse variables with our prefix that nothing reads; case does not matter, as for the settings themselves."""
+    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields] + list(OTHER_VARIABLES)
+    for name in os.environ:
+        if not name.upper().startswith(ENV_PREFIX) or name.upper() in known:
+            continue
+        close = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)
+        fix = f"Did you mean {close[0]}?" if close else f"Unset it. Known: {', '.join(known)}."
+        raise UsageError("config-unknown-key", f"The environment has an unknown variable {name!r}.", fix)
 
 
 def _refuse_unknown(values: Mapping[str, Any], origin: str) -> None:

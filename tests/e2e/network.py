@@ -34,7 +34,12 @@ CLOCK = RunClock(
     settle_seconds=30,
     min_round_seconds=1,
     nominal_round_seconds=30,
-    challenge_window_seconds=0,
+    challenge_window_seconds=1,
+    answer_seconds=5,
+    claim_period_seconds=600,
+    history_rounds=256,
+    epoch_rounds=2,
+    slash_rounds=3,
 )
 
 
@@ -57,6 +62,9 @@ class Network:
     rounds: int
     children: dict[str, Child] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
+    clock: RunClock = CLOCK
+    rate_wei: int = 10**18
 
     def __enter__(self) -> Network:
         self.devnet = Devnet(self.folder)
@@ -77,9 +85,9 @@ class Network:
             name="test",
             paths=default_corpus_files()[:12],
             preset="tiny",
-            clock=CLOCK,
+            clock=self.clock,
             seed=b"\x05" * 32,
-            reward_rate_wei_per_second=10**18,
+            reward_rate_wei_per_second=self.rate_wei,
             max_rounds=self.rounds,
             min_trainers=self.trainers,
             min_validators=self.validators,
@@ -92,12 +100,16 @@ class Network:
     def names(self) -> list[str]:
         return [f"t{n}" for n in range(self.trainers)] + [f"v{n}" for n in range(self.validators)]
 
-    def start_all(self) -> None:
+    def make_wallets(self) -> None:
         keystore = Keystore(self.folder / "wallets")
         (self.folder / "password").write_text(PASSWORD)
         for name in self.names():
             self.addresses[name] = keystore.create(name, PASSWORD, light=True)
             fund(self.chain, self.deployment, self.addresses[name], ether_wei=10**18, tokens_wei=1_000 * 10**18)
+
+    def start_all(self) -> None:
+        if not self.addresses:
+            self.make_wallets()
         for name in self.names():
             self.start(name)
 
@@ -106,7 +118,7 @@ class Network:
         if name.startswith("v"):
             module, api = ("emerit_validator", self.info.ipfs_validators_api)
         command = python_module(
-            module,
+            self.modules.get(name, module),
             *("--rpc-url", self.info.rpc_url, "--ipfs-api", api, "--run", self.client.address, "--wallet", name),
             *("--wallet-dir", self.folder / "wallets", "--password-file", self.folder / "password"),
             *("--data-dir", self.folder / "nodes" / name, "--poll-seconds", "0.2"),

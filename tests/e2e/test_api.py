@@ -11,7 +11,6 @@ from eth_account import Account
 
 from emerit.chain.transactions import Sender
 from emerit.devnet.accounts import devnet_account
-from emerit.protocol.types import Header, Leaf, ProofNode
 from tests.e2e.conftest import ROUNDS
 from tests.e2e.network import Network, get
 
@@ -20,19 +19,21 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 def test_the_answers_agree_with_the_chain(served: tuple[Network, str]) -> None:
     net, base = served
-    settled = net.client.settled()
+    settled = net.client.pay_chain()
     run = get(f"{base}/v1/run")[1]
     assert (run["run"], run["chain_id"]) == (net.client.address, net.info.chain_id)
-    assert run["state_root"] == "0x" + settled[-1].header.state_root.hex()
-    assert int(run["owed_wei"]) == settled[-1].header.total_amount_wei
+    assert run["state_root"] == "0x" + settled[-1].header.body.state_root.hex()
+    assert int(run["owed_wei"]) == settled[-1].header.tree.total_amount_wei
     rounds = get(f"{base}/v1/rounds")[1]["rounds"]
-    assert [r["state_root"] for r in rounds] == ["0x" + s.header.state_root.hex() for s in settled]
+    assert [r["state_root"] for r in rounds] == ["0x" + s.header.body.state_root.hex() for s in settled]
     assert all(0 < r["loss"] < 10 for r in rounds)
     one = get(f"{base}/v1/rounds/0")[1]
     assert len(one["contributions"]) == 2
     assert all(c["verdicts"] for c in one["contributions"]), "evidence is shown with its reason"
     people = get(f"{base}/v1/participants")[1]["participants"]
-    assert sum(int(p["earned_wei"]) for p in people) == settled[-1].header.total_amount_wei
+    assert sum(int(p["earned_wei"]) for p in people) == settled[-1].header.tree.total_amount_wei
+    assert all(r["paid"] and r["recomputed"] and len(r["signers"]) == 1 for r in rounds)
+    assert get(f"{base}/v1/challenges")[1]["challenges"] == []
 
 
 def test_every_participant_has_rounds_with_a_reason_and_a_reputation(served: tuple[Network, str]) -> None:
@@ -54,16 +55,16 @@ def test_the_contract_pays_what_the_api_says_with_the_proof_it_gives(served: tup
     answer = get(f"{base}/v1/claims/{address}")[1]
     assert int(answer["due_wei"]) > 0
 
-    def field(value: Any) -> Any:
+    def given(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(map(given, value))
         if isinstance(value, str) and value.startswith("0x") and len(value) == 66:
             return bytes.fromhex(value[2:])
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
-    header = Header.from_abi([field(v) for v in answer["header"]])
-    leaf = Leaf.from_abi([field(v) for v in answer["leaf"]])
-    proof = [ProofNode.from_abi([field(v) for v in node]) for node in answer["proof"]]
     before = net.client.token().balance_of(address)
-    net.client.claim(Sender(net.chain, devnet_account()), header, leaf, proof)
+    arguments = (given(answer["tree"]), given(answer["leaf"]), [given(item) for item in answer["proof"]])
+    net.client.rewards.write(Sender(net.chain, devnet_account()), "claim", net.client.address, *arguments)
     assert net.client.token().balance_of(address) - before == int(answer["due_wei"])
 
 

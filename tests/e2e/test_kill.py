@@ -35,9 +35,9 @@ def test_killed_nodes_rejoin_with_the_right_state_and_the_run_never_stops(tmp_pa
             net.wait(lambda _s, name=name: worked(net, name, status.round), 120, f"a round of {name} after its return")
         net.client.close(Sender(net.chain, devnet_account()))
         net.wait(lambda s: s.phase is Phase.FINISHED, 120, "the end of the run")
-        settled = {item.header.round: "0x" + item.header.state_root.hex() for item in net.client.settled()}
+        settled = {item.round: "0x" + item.header.body.state_root.hex() for item in net.client.state_chain()}
         for name in net.names():
             net.children[name].process.wait(60)
             assert net.roots(name) == settled, f"{name} has other state roots"
-        index = net.client.entry_of(net.addresses["t0"]).index  # type: ignore[union-attr]
-        assert any(r.index == index for n in settled if n > status.round for r in net.client.reveals(n))
+        slot = net.client.entry_of(net.addresses["t0"]).slot  # type: ignore[union-attr]
+        assert any(r.slot == slot for n in settled if n > status.round for r in net.client.reveals(n))

@@ -48,7 +48,12 @@ def test_the_page_shows_the_figures_of_the_api(page: Page, served: tuple[Network
         assert f"{person['reputation'] / 1e9:.4f}" in text
     rounds = get(f"{base}/v1/rounds")[1]["rounds"]
     assert f"{rounds[-1]['loss']:.4f}" in page.locator(".facts").inner_text()
-    assert page.locator("#rounds tbody tr").count() == len(rounds)
+    table = page.locator("#rounds tbody tr")
+    assert table.count() == len(rounds)
+    assert all(
+        word in ("final", "stands") for word in page.locator("#rounds tbody tr td:nth-child(6)").all_inner_texts()
+    )
+    assert page.locator("#disputes").count() == 0
     chart = page.locator(".chart canvas")
     assert chart.count() == 1
     assert chart.bounding_box()["width"] > 300  # type: ignore[index]

@@ -24,8 +24,8 @@ from emerit.protocol.commitments import (
     pack_vector,
     weights_commitment,
 )
-from emerit.protocol.merkle import MerkleSumTree
-from emerit.protocol.types import Header, Leaf, Role, RunParams
+from emerit.protocol.settlement_tree import SettlementTree
+from emerit.protocol.types import Body, Header, Leaf, LeafDetail, ReputationParams, Role, RunParams, Tree
 
 TOKEN = 10**18
 ZERO = bytes(32)
@@ -114,15 +114,22 @@ class Stage:
             min_round_seconds=0,
             nominal_round_seconds=1000,
             challenge_window_seconds=50,
+            answer_seconds=5,
+            claim_period_seconds=1000,
             max_rounds=0,
+            history_rounds=64,
+            epoch_rounds=1,
             min_trainers=max(trainers, 1),
             min_validators=max(validators, 1),
             validator_share_bps=2000,
+            slash_rounds=2,
             reward_rate_wei_per_second=TOKEN,
             min_trainer_bond_wei=10 * TOKEN,
             min_validator_stake_wei=100 * TOKEN,
             stake_unit_wei=TOKEN,
-            reputation_keep_ppb=990_000_000,
+            miss_fine_wei=TOKEN,
+            demand_bond_wei=10**15,
+            reputation=ReputationParams(850_000_000, 900_000_000, 500_000_000, 200_000_000, 990_000_000, 4),
         )
 
     def funded_key(self, seed: int) -> Sender:
@@ -144,7 +151,7 @@ class Stage:
 
     def commitment(self, member: Member, round: int) -> bytes:
         content, cid, salt = self.contribution(member, round)
-        where = (self.chain.chain_id, self.run.address, round, member.sender.address)
+        where = (self.chain.chain_id, self.run.address, round, member.slot)
         return contribution_commitment(*where, content, cid, salt)
 
     def contribution(self, member: Member, round: int) -> tuple[bytes, str, bytes]:
@@ -153,46 +160,51 @@ class Stage:
     def commit(self, member: Member, round: int) -> Receipt:
         return self.run.commit(member.sender, round, self.commitment(member, round))
 
+    def reveal(self, member: Member, round: int) -> Receipt:
+        return self.run.reveal(member.sender, round, member.sender.address, *self.contribution(member, round))
+
     def play_until_settle(self, round: int) -> None:
         for trainer in self.trainers:
             self.commit(trainer, round)
         for trainer in self.trainers:
-            self.run.reveal(trainer.sender, round, *self.contribution(trainer, round))
+            self.reveal(trainer, round)
+        self.weigh(round)
+
+    def weigh(self, round: int) -> None:
+        """Draw, and let the validators commit to and reveal their weights."""
         advance(self.chain, 2)
         self.run.draw(self.sponsor, round)
         vector = pack_vector([7, 8, *(1000 + n for n in range(len(self.trainers)))])
         opening = (vector, b"\x06" * 32, "bafyevidence", b"\x07" * 32)
         for validator in self.validators:
-            where = (self.chain.chain_id, self.run.address, round, validator.sender.address)
+            where = (self.chain.chain_id, self.run.address, round, validator.slot)
             self.run.commit_weights(validator.sender, round, weights_commitment(*where, *opening))
         for validator in self.validators:
             self.run.reveal_weights(validator.sender, round, *opening)
 
-    def settlement(self, round: int) -> tuple[Header, MerkleSumTree]:
+    def leaf(self, member: Member, round: int) -> Leaf:
+        """A made-up leaf: nothing that is checked on chain unless it is challenged."""
+        detail = LeafDetail(10 + member.index, 5 * 10**8, ZERO, 0, 0)
+        return Leaf(member.index, member.sender.address, (round + 1) * 1000 * (member.index + 1), detail)
+
+    def settlement(self, round: int) -> tuple[Header, SettlementTree]:
         info = self.run.round_info(round)
-        members = [*self.trainers, *self.validators]
-        leaves = [
-            Leaf(m.index, m.sender.address, (round + 1) * 1000 * (m.index + 1), 10 + m.index, 5 * 10**8, ZERO)
-            for m in members
-        ]
-        tree = MerkleSumTree(leaves)
-        header = Header(
+        leaves = [self.leaf(member, round) for member in (*self.trainers, *self.validators)]
+        tree = SettlementTree(leaves)
+        body = Body(
             run=self.run.address,
             round=round,
-            attempt=0,
+            attempt=info.attempt,
             previous=self.run.status().last_header_hash,
             reveals=info.reveals_hash,
-            root=tree.root.hash,
-            total_weight=tree.root.weight,
-            total_amount_wei=tree.root.amount_wei,
-            leaf_count=len(leaves),
             budget_wei=self.run.budget_of(round),
             state_root=b"\x08" * 32,
             aggregate_hash=b"\x09" * 32,
         )
-        return header, tree
+        total_wei = sum(leaf.cumulative_amount_wei for leaf in leaves)
+        return Header(body, Tree(tree.root, sum(leaf.detail.weight for leaf in leaves), total_wei, len(leaves))), tree
 
-    def play(self, round: int) -> tuple[Header, MerkleSumTree]:
+    def play(self, round: int) -> tuple[Header, SettlementTree]:
         self.play_until_settle(round)
         header, tree = self.settlement(round)
         for validator in self.validators:

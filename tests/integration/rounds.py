@@ -19,6 +19,7 @@ from emerit.protocol import minifloat
 from emerit.protocol.commitments import contribution_commitment, pack_vector, weights_commitment
 from emerit.protocol.manifest import CorpusSpec, Manifest, ShardSpec
 from emerit.protocol.presets import preset
+from emerit.protocol.reputation import reputation_params
 from emerit.protocol.settlement import Settlement, settle
 from emerit.protocol.types import Header, Role, RunParams
 from emerit.run.context import RunContext
@@ -98,7 +99,7 @@ class RunDriver:
         self.chain = Chain(anvil.rpc_url)
         self.keys = anvil.dev_accounts()
         self.sponsor = Sender(self.chain, self.keys[0])
-        self.deployment: Deployment = deploy_all(self.chain, self.sponsor, 10**9 * TOKEN, 60)
+        self.deployment: Deployment = deploy_all(self.chain, self.sponsor, 10**9 * TOKEN, 600)
         self.members: list[Member] = []
         self.unpublished = False  # whether blobs are only named from now on, but not put on IPFS
         self.client, self.manifest = self.create_run(**params)
@@ -118,15 +119,22 @@ class RunDriver:
             "min_round_seconds": 5,
             "nominal_round_seconds": 30,
             "challenge_window_seconds": 20,
+            "answer_seconds": 10,
+            "claim_period_seconds": 1000,
             "max_rounds": 0,
+            "history_rounds": 100,
+            "epoch_rounds": 1,
             "min_trainers": 1,
             "min_validators": 1,
             "validator_share_bps": 2000,
+            "slash_rounds": 2,
             "reward_rate_wei_per_second": RATE_WEI,
             "min_trainer_bond_wei": STAKE_WEI[Role.TRAINER],
             "min_validator_stake_wei": STAKE_WEI[Role.VALIDATOR],
             "stake_unit_wei": TOKEN,
-            "reputation_keep_ppb": 990_000_000,
+            "miss_fine_wei": TOKEN,
+            "demand_bond_wei": 10**15,
+            "reputation": reputation_params(manifest.reputation, 990_000_000),
             **changes,
         }
         client = RunClient.create(self.sponsor, self.deployment, RunParams(**settings))
@@ -138,7 +146,7 @@ class RunDriver:
     def fresh_ledger(self) -> Ledger:
         """A ledger that has replayed nothing, with a client of its own."""
         client = RunClient(Chain(self.anvil.rpc_url), self.client.address)
-        return Ledger(client, self.manifest, client.params().validator_share_bps)
+        return Ledger(client)
 
     def context(self, rpc_url: str | None = None) -> RunContext:
         """What the API opens a run to."""
@@ -204,18 +212,18 @@ class RunDriver:
         number = self.client.status().round
         active = [m for m in self.of(Role.TRAINER) if m.slot not in silent_trainers and self._active(m, number)]
         for member in active:
-            if self.client.expected_in(member.index) != number:
+            if self.client.expected_in(member.operator.address) != number:
                 self.client.check_in(member.operator)
         blobs = {m.slot: self._put(b"contribution %d of %s" % (m.slot, number.to_bytes(4, "big"))) for m in active}
         for member in active:
             content_hash, cid = blobs[member.slot]
-            terms = (number, member.account.address, content_hash, cid, SALT)
+            terms = (number, member.slot, content_hash, cid, SALT)
             commitment = contribution_commitment(self.chain.chain_id, self.client.address, *terms)
             self.client.commit(member.operator, number, commitment)
         if silent_trainers:
             self.tick(601)
         for member in active:
-            self.client.reveal(member.operator, number, *blobs[member.slot], SALT)
+            self.client.reveal(member.operator, number, member.operator.address, *blobs[member.slot], SALT)
         self.tick(2)
         self.client.draw(self.sponsor, number)
         return number
@@ -230,8 +238,7 @@ class RunDriver:
             if not expected >> slot & 1:
                 self.client.check_in(validators[slot].operator)
         for slot in opinions:
-            account = validators[slot].account.address
-            terms = (number, account, vectors[slot], *blobs[slot], SALT)
+            terms = (number, slot, vectors[slot], *blobs[slot], SALT)
             commitment = weights_commitment(self.chain.chain_id, self.client.address, *terms)
             self.client.commit_weights(validators[slot].operator, number, commitment)
         if len(opinions) < len(validators):
@@ -245,7 +252,12 @@ class RunDriver:
         self.ledger.update()
         info, budget_wei = self.client.round_info(number), self.client.budget_of(number)
         aggregate_hash = hashlib.sha256(b"aggregate %d" % number).digest()
-        return settle(self.ledger.inputs(number, info, budget_wei, state, aggregate_hash)[0])
+        data = self.ledger.data(number)
+        status = self.client.status()
+        again = status.behind and status.behind_round == number
+        attempt = status.behind_attempt if again else info.attempt
+        inputs = self.ledger.inputs(data, budget_wei, info.reveals_hash, state, aggregate_hash, attempt)
+        return settle(inputs)
 
     def attest_by(self, number: int, slots: Sequence[int], state: bytes = b"\x05" * 32) -> Settlement:
         """Let validators sign the right header until it settles."""
@@ -257,7 +269,7 @@ class RunDriver:
         """Let validators sign a header, right or wrong, until the round has settled."""
         for slot in slots:
             self.client.attest(self.of(Role.VALIDATOR)[slot].operator, header, "bafkqaaa")
-            if self.client.header_hash(header.round) is not None:
+            if self.client.header_hash(header.body.round) is not None:
                 return
 
     def _active(self, member: Member, number: int) -> bool:

@@ -9,14 +9,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from emerit.chain.anvil import free_port
+from emerit.chain.anvil import AnvilProcess, find_anvil, free_port
+from emerit.ipfs.client import BlobStore
+from emerit.ipfs.process import LocalNode
+from emerit.protocol.settlement import Settlement
+from tests.integration.conftest import ROOT
+from tests.integration.rounds import NEEDED_ACCOUNTS, Opinion, RunDriver
 
 START_SECONDS = 60.0
+LOSSES = (5.2, 4.1, 3.3)
 
 
 @dataclass(frozen=True)
@@ -100,3 +106,42 @@ class ApiProcess:
         self.process.send_signal(number)
         code = self.process.wait(20)
         return code, time.monotonic() - began
+
+
+class Stage:
+    """An Anvil, an IPFS node, and a run of three trainers and three validators with three settled rounds."""
+
+    def __init__(self, folder: Path, store: BlobStore, ipfs_api: str, anvil: AnvilProcess, **params: Any) -> None:
+        self.folder, self.ipfs_api = folder, ipfs_api
+        self.driver = RunDriver(anvil, store, **params)
+        self.driver.join(trainers=3, validators=3)
+        self.driver.start()
+        self.settled: list[Settlement] = []
+
+    def play_three(self) -> None:
+        """All agree; one publishes rubbish as evidence and one contribution is a copy; one validator is away."""
+        paid = Opinion((300, 100, 1), LOSSES[0], 0.001)
+        self.settled.append(self.driver.play(dict.fromkeys(range(3), paid)))
+        copy = Opinion((200, 80, 1), LOSSES[1], reasons={2: "duplicate"})
+        rubbish = replace(copy, evidence=b'{"trainers": {"0": {"reason": "<script>"}}}')
+        self.settled.append(self.driver.play({0: copy, 1: copy, 2: rubbish}))
+        last = Opinion((500, None, 0), LOSSES[2])
+        self.settled.append(self.driver.play({0: last, 1: last}, silent_trainers=[1]))
+
+    def api(self, name: str = "api") -> ApiProcess:
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        return ApiProcess(folder, self.driver.anvil.rpc_url, self.ipfs_api, self.driver.client.address)
+
+
+def start_stage(folder: Path, **params: Any) -> Iterator[Stage]:
+    """Start everything, with these parameters of the run, and end it when it is no longer wanted."""
+    anvil = AnvilProcess(
+        free_port(),
+        block_time_seconds=None,
+        accounts=NEEDED_ACCOUNTS,
+        binary=find_anvil(ROOT),
+        log_path=folder / "anvil.log",
+    )
+    with anvil, LocalNode(folder / "ipfs", kind="library") as node:
+        yield Stage(folder, BlobStore(node.api_url), node.api_url, anvil, **params)

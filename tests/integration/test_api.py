@@ -16,59 +16,18 @@ from eth_account import Account
 from pydantic import BaseModel
 
 from emerit.api import answers
-from emerit.chain.anvil import AnvilProcess, find_anvil, free_port
+from emerit.api.dispute_answers import ChallengesAnswer
 from emerit.chain.artifacts import load_abi
-from emerit.ipfs.client import BlobStore
-from emerit.ipfs.process import LocalNode
-from emerit.protocol.merkle import payable
-from emerit.protocol.settlement import Settlement
+from emerit.protocol.eip712 import header_digest
+from emerit.protocol.settlement_tree import payable
 from emerit.protocol.types import Role
 from tests.integration.conftest import ROOT
-from tests.integration.rounds import NEEDED_ACCOUNTS, Opinion, RunDriver
-from tests.integration.served import ApiProcess
+from tests.integration.rounds import Opinion
+from tests.integration.served import LOSSES, ApiProcess, Stage, start_stage
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 STRANGER = Account.from_key(b"\x07" * 32).address
-LOSSES = (5.2, 4.1, 3.3)
-
-
-class Stage:
-    """An Anvil, an IPFS node, and a run of three trainers and three validators with three settled rounds."""
-
-    def __init__(self, folder: Path, store: BlobStore, ipfs_api: str, anvil: AnvilProcess) -> None:
-        self.folder, self.ipfs_api = folder, ipfs_api
-        self.driver = RunDriver(anvil, store)
-        self.driver.join(trainers=3, validators=3)
-        self.driver.start()
-        self.settled: list[Settlement] = []
-
-    def play_three(self) -> None:
-        """All agree; one publishes rubbish as evidence and one contribution is a copy; one validator is away."""
-        paid = Opinion((300, 100, 1), LOSSES[0], 0.001)
-        self.settled.append(self.driver.play(dict.fromkeys(range(3), paid)))
-        copy = Opinion((200, 80, 1), LOSSES[1], reasons={2: "duplicate"})
-        rubbish = replace(copy, evidence=b'{"trainers": {"0": {"reason": "<script>"}}}')
-        self.settled.append(self.driver.play({0: copy, 1: copy, 2: rubbish}))
-        last = Opinion((500, None, 0), LOSSES[2])
-        self.settled.append(self.driver.play({0: last, 1: last}, silent_trainers=[1]))
-
-    def api(self, name: str = "api") -> ApiProcess:
-        folder = self.folder / name
-        folder.mkdir(exist_ok=True)
-        return ApiProcess(folder, self.driver.anvil.rpc_url, self.ipfs_api, self.driver.client.address)
-
-
-def start_stage(folder: Path) -> Iterator[Stage]:
-    anvil = AnvilProcess(
-        free_port(),
-        block_time_seconds=None,
-        accounts=NEEDED_ACCOUNTS,
-        binary=find_anvil(ROOT),
-        log_path=folder / "anvil.log",
-    )
-    with anvil, LocalNode(folder / "ipfs", kind="library") as node:
-        yield Stage(folder, BlobStore(node.api_url), node.api_url, anvil)
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +65,8 @@ def test_the_run(api: ApiProcess, stage: Stage) -> None:
     assert run["contracts"]["token"] == stage.driver.deployment.token
     assert (run["phase"], run["round"], run["settled_rounds"], run["trouble"]) == ("train", 3, 3, None)
     assert run["timestamp"] == status.timestamp and run["as_of_block"] == status.block_number
-    assert run["state_root"] == "0x" + stage.settled[-1].header.state_root.hex()
-    assert int(run["owed_wei"]) == client.settled_total_wei() == stage.settled[-1].header.total_amount_wei
+    assert run["state_root"] == "0x" + stage.settled[-1].header.body.state_root.hex()
+    assert int(run["owed_wei"]) == client.settled_total_wei() == stage.settled[-1].header.tree.total_amount_wei
     assert int(run["funded_wei"]) == client.funded() and (run["trainers"], run["validators"]) == (3, 3)
     assert run["loss"] == pytest.approx(LOSSES[-1], rel=1e-3)
 
@@ -117,11 +76,12 @@ def test_the_rounds(api: ApiProcess, stage: Stage) -> None:
     assert [r["round"] for r in rounds] == [0, 1, 2]
     assert [r["loss"] for r in rounds] == [pytest.approx(loss, rel=1e-3) for loss in LOSSES]
     assert [r["contributions"] for r in rounds] == [3, 3, 2]
-    assert [r["accepted"] for r in rounds] == [3, 3, 1] and [r["paid"] for r in rounds] == [2, 2, 1]
+    assert [r["accepted"] for r in rounds] == [3, 3, 1] and [r["rewarded"] for r in rounds] == [2, 2, 1]
+    assert all(r["paid"] and r["recomputed"] and r["fault"] is None and r["attempt"] == 0 for r in rounds)
+    assert [len(r["signers"]) for r in rounds] == [2, 2, 2]
     assert [int(r["earned_wei"]) for r in rounds] == [sum(s.amounts_wei) for s in stage.settled]
-    assert [int(r["total_wei"]) for r in rounds] == [s.header.total_amount_wei for s in stage.settled]
-    now = stage.driver.client.status().timestamp
-    assert all(r["final"] == (r["final_at"] <= now) for r in rounds)
+    assert [int(r["total_wei"]) for r in rounds] == [s.header.tree.total_amount_wei for s in stage.settled]
+    assert [r["final"] for r in rounds] == [stage.driver.client.is_final(n) for n in range(3)]
     assert [r["final_at"] for r in rounds] == [stage.driver.client.final_at(n) for n in range(3)]
     assert [r["round"] for r in api.json("/v1/rounds?since=2")["rounds"]] == [2]
 
@@ -130,8 +90,12 @@ def test_one_round_in_full(api: ApiProcess, stage: Stage) -> None:
     one = api.json("/v1/rounds/1")
     header = stage.settled[1].header
     assert one["header_hash"] == "0x" + stage.driver.client.header_hash(1).hex()  # type: ignore[union-attr]
-    assert one["header"]["root"] == "0x" + header.root.hex()
-    assert one["header"]["total_amount_wei"] == str(header.total_amount_wei)
+    assert one["header"]["tree"]["root"] == "0x" + header.tree.root.hex()
+    assert one["header"]["tree"]["total_amount_wei"] == str(header.tree.total_amount_wei)
+    assert one["digest"] == "0x" + header_digest(stage.driver.chain.chain_id, header).hex()
+    assert [(s["attempt"], s["stands"], s["fault"]) for s in one["settlements"]] == [(0, True, None)]
+    signed = [stage.driver.members[3 + slot].account.address for slot in range(2)]
+    assert one["settlements"][0]["signers"] == one["signers"] == signed
     copies = [c for c in one["contributions"] if c["reason"] == "duplicate"]
     assert [c["address"] for c in copies] == [stage.driver.members[2].account.address]
     assert copies[0]["weight"] == 1 and copies[0]["earned_wei"] == "0" and "copy" in copies[0]["why"]
@@ -164,7 +128,7 @@ def test_the_participants(api: ApiProcess, stage: Stage) -> None:
         member = stage.driver.members[person["index"]]
         leaf = stage.settled[-1].leaves[member.index]
         assert (person["address"], person["operator"]) == (member.account.address, member.operator.address)
-        assert (int(person["earned_wei"]), person["reputation"]) == (leaf.cumulative_amount_wei, leaf.reputation)
+        assert (int(person["earned_wei"]), person["reputation"]) == (leaf.cumulative_amount_wei, leaf.detail.reputation)
         assert int(person["claimed_wei"]) == stage.driver.client.claimed(member.account.address)
         assert person["contributions"] == (2 if member.role is Role.TRAINER and member.slot == 1 else 3) - (
             member.role is Role.VALIDATOR and member.slot == 2
@@ -203,7 +167,18 @@ def test_the_events_come_in_pages_without_gaps(api: ApiProcess) -> None:
     assert [(e["name"], e["arguments"]["round"]) for e in settled] == list(
         itertools.chain.from_iterable((("Settled", n), ("Drawn", n)) for n in (2, 1, 0))
     )
-    assert settled[0]["arguments"]["header"]["totalAmountWei"].isdecimal()
+    assert settled[0]["arguments"]["header"]["tree"]["totalAmountWei"].isdecimal()
+
+
+def test_the_events_name_who_acted(api: ApiProcess, stage: Stage) -> None:
+    names = "name=ContributionRevealed&name=WeightsRevealed&name=Attested&name=CheckedIn"
+    found = api.json(f"/v1/events?limit=500&{names}")["events"]
+    by_slot = {(m.role, m.slot): m.account.address for m in stage.driver.members}
+    assert len(found) > 20
+    for event in found:
+        trainers = event["name"] == "ContributionRevealed" or event["arguments"].get("role") == int(Role.TRAINER)
+        role = Role.TRAINER if trainers else Role.VALIDATOR
+        assert event["member"] == by_slot[role, event["arguments"]["slot"]], event
 
 
 SHAPES: list[tuple[str, type[BaseModel]]] = [
@@ -217,6 +192,7 @@ SHAPES: list[tuple[str, type[BaseModel]]] = [
     ("/v1/reputation/{0}", answers.ReputationAnswer),
     ("/v1/claims/{0}", answers.ClaimAnswer),
     ("/v1/events", answers.EventsAnswer),
+    ("/v1/challenges", ChallengesAnswer),
     ("/livez", answers.Alive),
     ("/readyz", answers.Ready),
     ("/version", answers.Version),
@@ -266,7 +242,7 @@ def test_the_contract_accepts_exactly_what_the_api_answers(api: ApiProcess, stag
         if member.index == 2:  # never earned anything
             assert answer["due_wei"] == answer["cumulative_wei"] == "0"
             continue
-        values = [answer["run"], answer["header"], answer["leaf"], answer["proof"]]
+        values = [answer["run"], answer["tree"], answer["leaf"], answer["proof"]]
         arguments = [from_json(each, value) for each, value in zip(claim_inputs(), values, strict=True)]
         before_wei = token.balance_of(answer["address"])
         driver.sponsor.send(answer["rewards_contract"], load_abi("Rewards").functions["claim"].encode(*arguments))
@@ -290,6 +266,7 @@ def test_a_claim_before_the_last_round_is_final(own_stage: Stage) -> None:
         api.wait(lambda: api.json("/v1/run")["settled_rounds"] == 1, "the first round")
         answer = api.json(f"/v1/claims/{address}")
         assert not answer["final"] and answer["final_at"] == driver.client.final_at(0)
+        assert answer["due_wei"] == "0" and int(answer["pending_wei"]) == first.amounts_wei[0]
         driver.tick(30)
         second = driver.play(opinion)
         api.wait(lambda: api.json("/v1/run")["settled_rounds"] == 2, "the second round")
@@ -303,7 +280,9 @@ def test_reputation_is_what_the_contract_answers(api: ApiProcess, stage: Stage) 
     driver = stage.driver
     member = driver.members[0]
     answer = api.json(f"/v1/reputation/{member.account.address}")
-    assert [point["reputation"] for point in answer["history"]] == [s.leaves[0].reputation for s in stage.settled]
+    assert [point["reputation"] for point in answer["history"]] == [
+        s.leaves[0].detail.reputation for s in stage.settled
+    ]
     assert answer["reputation"] == answer["history"][-1]["reputation"] > 0 and answer["on_chain"] == 0
     entry = driver.fresh_ledger().update()[-1]
     driver.tick(30)
@@ -338,6 +317,9 @@ def test_reputation_is_what_the_contract_answers(api: ApiProcess, stage: Stage) 
         ("/v1/events?limit=501", 422, "request-invalid"),
         ("/v1/events?before=7", 422, "request-invalid"),
         ("/v1/events?before=1:2:3", 422, "request-invalid"),
+        ("/v1/challenges?kind=rumour", 422, "request-invalid"),
+        ("/v1/challenges?limit=501", 422, "request-invalid"),
+        ("/v1/rounds?limit=1001", 422, "request-invalid"),
     ],
 )
 def test_errors_are_problems(api: ApiProcess, path: str, status: int, code: str) -> None:
@@ -400,7 +382,7 @@ def test_reorganisations_are_followed_and_counted(own_stage: Stage) -> None:
         driver.tick(60)
         other = driver.play(dict.fromkeys(range(3), Opinion((30, 20, 10))))
         api.wait(lambda: api.json("/v1/run")["settled_rounds"] == 2, "the other second round")
-        assert api.json("/v1/rounds/1")["header"]["root"] == "0x" + other.header.root.hex()
+        assert api.json("/v1/rounds/1")["header_hash"] == "0x" + other.header_hash.hex()
         assert api.json("/v1/rounds")["rounds"][1]["final_at"] == driver.client.final_at(1)
         assert "emerit_indexer_reorgs_total 1.0" in api.get("/metrics").body.decode()
         pages = api.json("/v1/events?name=Settled")["events"]
@@ -412,13 +394,16 @@ def test_a_settlement_that_does_not_follow_is_shown_as_trouble(own_stage: Stage)
     driver.play(dict.fromkeys(range(3), Opinion((300, 100, 1))))
     number = driver.contribute()
     driver.weigh(number, dict.fromkeys(range(3), Opinion((300, 100, 1))))
-    wrong = replace(driver.settlement(number).header, root=b"\x66" * 32)
+    right = driver.settlement(number).header
+    wrong = replace(right, tree=replace(right.tree, root=b"\x66" * 32))
     driver.attest(wrong, [0, 1, 2])
     with own_stage.api() as api:
         api.wait(lambda: api.get("/v1/run").status == 200, "an answer")
         run = api.json("/v1/run")
         assert run["trouble"]["code"] == "settlement-mismatch" and "Round 1" in run["trouble"]["cause"]
-        assert run["settled_rounds"] == 1
+        assert (run["settled_rounds"], run["unpaid_rounds"]) == (1, 0)
+        one = api.json("/v1/rounds/1")
+        assert (one["paid"], one["recomputed"], one["fault"], one["contributions"]) == (True, False, None, [])
         ready = api.get("/readyz")
         assert (ready.status, ready.json["checks"]["refresh"]) == (503, "settlement-mismatch")
         assert api.get("/livez").status == 200

@@ -17,16 +17,14 @@ from emerit.chain.factory import FactoryClient
 from emerit.chain.records import Receipt
 from emerit.chain.rpc import Answer, Chain
 from emerit.chain.run_client import RunClient
+from emerit.chain.signing import sign_commit, sign_header
 from emerit.chain.transactions import Sender
 from emerit.errors import UnavailableError, UsageError
-from emerit.protocol.commitments import (
-    header_hash,
-    reveals_hash,
-)
-from emerit.protocol.types import Leaf, Phase, Role, RoundStatus, unpack_lanes
+from emerit.protocol.commitments import reveals_hash
+from emerit.protocol.eip712 import header_hash
+from emerit.protocol.types import Phase, Role, RoundStatus
 from tests.integration.chain_stage import (
     TOKEN,
-    ZERO,
     Stage,
     advance,
     error_of,
@@ -49,7 +47,12 @@ def stage(still_anvil: AnvilProcess) -> Stage:
 def test_a_round_from_start_to_claim(stage: Stage) -> None:
     run, chain = stage.run, stage.chain
     assert run.status().phase is Phase.NOT_STARTED and run.next_round() == 0
-    assert run.commits(0) == [] and run.settled() == [] and run.round_info(0).status is RoundStatus.NONE
+    assert (
+        run.commits(0) == []
+        and run.pay_chain() == []
+        and run.opened(0) is None
+        and run.round_info(0).status is RoundStatus.NONE
+    )
     assert run.params() == stage.params and run.sponsor() == stage.sponsor.address
     stage.start()
     status = run.status()
@@ -58,31 +61,39 @@ def test_a_round_from_start_to_claim(stage: Stage) -> None:
 
     stage.play_until_settle(0)
     assert run.status().phase is Phase.SETTLE
-    assert [(c.index, c.slot) for c in run.commits(0)] == [(0, 0), (1, 1)]
+    assert [c.slot for c in run.commits(0)] == [0, 1]
     assert run.commits(0)[0].commitment == stage.commitment(stage.trainers[0], 0)
     reveals, weights = run.reveals(0), run.weight_reveals(0)
     assert [(r.slot, r.cid) for r in reveals] == [(0, "bafyblob0x0"), (1, "bafyblob0x1")]
     assert [w.slot for w in weights] == [0, 1] and weights[0].evidence_cid == "bafyevidence"
     info = run.round_info(0)
-    assert reveals_hash(reveals, weights) == info.reveals_hash
-    assert info.stakes() == (100, 100) and unpack_lanes(info.stake_lanes)[:3] == (100, 100, 0)
+    assert reveals_hash(run.address, 0, reveals, weights) == info.reveals_hash
+    opened, members = run.opened(0), run.members_in(0)
+    assert opened is not None and opened.stake_lanes == info.stakes() == (100, 100, *[0] * 14)
+    assert (opened.registry_size, opened.trainer_slots, opened.seats[:2]) == (4, 2, (2, 3))
+    assert (opened.held_wei, opened.assign_seed) == (1_000 * TOKEN, info.assign_seed)
+    assert [each.index for each in members.active_trainers()] == [0, 1]
+    assert [members.seat_of(entry) for entry in members.entries] == [None, None, 0, 1]
 
     header, tree = stage.settlement(0)
-    tampered = replace(header, budget_wei=header.budget_wei + 1)
+    tampered = replace(header, body=replace(header.body, budget_wei=header.body.budget_wei + 1))
     mismatch = error_of(lambda: run.attest(stage.validators[0].sender, tampered, ""))
     assert mismatch.code == "header-mismatch" and "budget" in mismatch.cause
     for validator in stage.validators:
         run.attest(validator.sender, header, "bafyaggregate")
     assert [a.header_hash for a in run.attestations(0)] == [header_hash(header)] * 2
-    (settled,) = run.settled()
+    (settled,) = run.pay_chain()
+    assert run.state_chain() == run.settlements() == [settled] and settled.signer_mask == 0b11
+    assert (settled.round, settled.attempt) == (0, 0)
     assert settled.header == header and settled.aggregate_cid == "bafyaggregate"
     assert settled.header_hash == header_hash(header) == run.header_hash(0) and run.header_hash(1) is None
-    assert settled.block == run.round_info(0).settled_block
-    assert run.settled(1) == [] and run.status().round == 1 and run.settled_total_wei() == header.total_amount_wei
+    assert run.status().round == 1 and run.settled_total_wei() == header.tree.total_amount_wei
 
-    leaf = Leaf(1, stage.trainers[1].sender.address, 2000, 11, 5 * 10**8, ZERO)
+    leaf = stage.leaf(stage.trainers[1], 0)
     assert error_of(lambda: run.claim(stage.sponsor, header, leaf, tree.proof(1))).code == "not-final"
+    assert not run.is_final(0)
     advance(chain, max(0, run.final_at(0) - chain.timestamp()))
+    assert run.is_final(0)
     run.claim(stage.sponsor, header, leaf, tree.proof(1))
     run.materialise(stage.sponsor, header, leaf, tree.proof(1))
     assert run.claimed(leaf.account) == run.claimed_total() == 2000 == stage.token.balance_of(leaf.account)
@@ -92,7 +103,7 @@ def test_a_round_from_start_to_claim(stage: Stage) -> None:
     again = error_of(lambda: run.claim(stage.sponsor, header, leaf, tree.proof(1)))
     assert again.code == "nothing-to-claim" and "2000 wei" in again.cause
     wrong = replace(leaf, cumulative_amount_wei=2001)
-    assert error_of(lambda: run.claim(stage.sponsor, header, wrong, tree.proof(1))).code == "bad-proof"
+    assert error_of(lambda: run.claim(stage.sponsor, header, wrong, tree.proof(1))).code == "no-purse"
 
 
 def test_the_attestation_that_settles_has_gas_for_it(stage: Stage) -> None:
@@ -109,6 +120,31 @@ def test_the_attestation_that_settles_has_gas_for_it(stage: Stage) -> None:
     assert stage.run.status().round == 1
 
 
+def test_what_operators_sign_others_submit(stage: Stage) -> None:
+    """Commitments through a relayer, openings by anybody, and a settlement in one transaction."""
+    run, round = stage.run, 0
+    stage.start()
+    keys = [trainer.sender.account for trainer in stage.trainers]
+    commits = [
+        sign_commit(key, stage.chain.chain_id, run.address, round, stage.commitment(trainer, round))
+        for key, trainer in zip(keys, stage.trainers, strict=True)
+    ]
+    forged = replace(commits[1], commitment=b"\x77" * 32)
+    run.commit_batch(stage.sponsor, round, [commits[0], forged, commits[1]])
+    assert [item.commitment for item in run.commits(round)] == [item.commitment for item in commits]
+    for trainer in stage.trainers:
+        run.reveal(stage.sponsor, round, trainer.sender.address, *stage.contribution(trainer, round))
+    assert [item.slot for item in run.reveals(round)] == [0, 1]
+    stage.weigh(round)
+    header, _ = stage.settlement(round)
+    signatures = [sign_header(v.sender.account, stage.chain.chain_id, header) for v in stage.validators]
+    assert error_of(lambda: run.settle_signed(stage.sponsor, header, "c", signatures[1:])).code == "no-quorum"
+    assert error_of(lambda: run.settle_signed(stage.sponsor, header, "c", signatures[::-1])).code == "unordered-signers"
+    run.attest(stage.validators[0].sender, header, "bafyaggregate")
+    run.settle_signed(stage.sponsor, header, "bafyaggregate", signatures[1:])
+    assert [item.signer_mask for item in run.pay_chain()] == [0b11]
+
+
 def test_void_close_refund_leave_and_withdraw(stage: Stage) -> None:
     run, chain = stage.run, stage.chain
     stage.start()
@@ -123,17 +159,20 @@ def test_void_close_refund_leave_and_withdraw(stage: Stage) -> None:
     leaver = stage.trainers[0].sender
     run.leave(leaver)
     entry = run.entry_of(leaver.address)
-    assert entry is not None and entry.active_until == 2
-    assert error_of(lambda: run.withdraw(leaver)).code == "still-bonded"
-    advance(chain, 3600)
-    run.withdraw(leaver)
-    assert stage.token.balance_of(leaver.address) == 10 * TOKEN
+    assert entry is not None and entry.active_until == 2 and run.withdrawable_at(entry.index) == 0
+    assert error_of(lambda: run.withdraw(leaver)).code == "still-active"
     run.close(stage.sponsor)
     assert run.status().closed and not run.finished()
+    advance(chain, 3600)
     run.draw(stage.sponsor, 1)
     advance(chain, 10_000)
     run.void_round(stage.sponsor, 1)
     assert run.finished() and run.status().phase is Phase.FINISHED
+    assert error_of(lambda: run.withdraw(leaver)).code == "still-bonded"
+    assert run.withdrawable_at(entry.index) > chain.timestamp()
+    advance(chain, 3600)
+    run.withdraw_for(stage.sponsor, leaver.address)
+    assert stage.token.balance_of(leaver.address) == 10 * TOKEN
     run.refund(stage.sponsor)
     assert run.refunded() == run.funded() == 1_000 * TOKEN
     assert stage.token.balance_of(stage.sponsor.address) == 10_000 * TOKEN
@@ -156,9 +195,9 @@ def test_members_are_found_by_account_and_by_operator(stage: Stage) -> None:
         (Role.VALIDATOR, 0),
         (Role.VALIDATOR, 1),
     ]
-    assert run.expected_in(0) == 2**32 - 1
+    assert run.expected_in(operator.address) == 2**32 - 1
     run.check_in(operator)
-    assert run.expected_in(0) == 0
+    assert run.expected_in(operator.address) == 0
 
 
 def test_a_long_registry_comes_in_pages(still_anvil: AnvilProcess) -> None:
@@ -181,6 +220,13 @@ def test_a_long_registry_comes_in_pages(still_anvil: AnvilProcess) -> None:
             until(lambda tx=tx_hash: chain.request("eth_getTransactionReceipt", [tx]))  # type: ignore[misc]
     registry = stage.run.registry()
     assert [entry.index for entry in registry] == list(range(count + 1))
+
+
+def test_only_runs_of_this_version_are_taken_for_runs(stage: Stage) -> None:
+    stage.run.check_version()
+    for address in (stage.token.address, stage.deployment.addresses["Settlement"], "0x" + "99" * 20):
+        error = error_of(lambda address=address: RunClient(stage.chain, address).check_version())  # type: ignore[misc]
+        assert error.code == "protocol-version"
 
 
 def test_runs_of_a_factory(stage: Stage) -> None:
@@ -231,10 +277,10 @@ def test_events_after_a_reorganisation(stage: Stage) -> None:
     stage.commit(stage.trainers[1], 0)
     assert len(run.commits(0)) == 2
     chain.request("anvil_reorg", [1, []])
-    assert [c.index for c in run.commits(0)] == [0] == [c.index for c in fresh(stage).commits(0)]
+    assert [c.slot for c in run.commits(0)] == [0] == [c.slot for c in fresh(stage).commits(0)]
     stage.trainers[1].sender = Sender(chain, stage.trainers[1].sender.account)
     stage.commit(stage.trainers[1], 0)
-    assert [c.index for c in run.commits(0)] == [0, 1]
+    assert [c.slot for c in run.commits(0)] == [0, 1]
 
 
 def test_events_when_the_whole_run_is_reorganised_away(stage: Stage) -> None:
@@ -249,7 +295,7 @@ def test_events_when_the_whole_run_is_reorganised_away(stage: Stage) -> None:
     stage.sponsor = Sender(stage.chain, stage.sponsor.account)
     stage.start()
     stage.commit(stage.trainers[1], 0)
-    assert [c.index for c in stage.run.commits(0)] == [1]
+    assert [c.slot for c in stage.run.commits(0)] == [1]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -262,7 +308,7 @@ def test_the_cache_equals_a_fresh_one_whatever_happens(still_anvil: AnvilProcess
         act = choose.choice(("commit", "commit", "mine", "mine 3", "reorg", "look"))
         depth = chain.block_number() - floor
         if act == "commit":
-            done = {c.index for c in fresh(stage).commits(0)}
+            done = {c.slot for c in fresh(stage).commits(0)}
             waiting = [t for t in stage.trainers[:4] if t.index not in done]
             if waiting:
                 member = choose.choice(waiting)
@@ -327,7 +373,7 @@ def test_old_rounds_are_let_go_and_fetched_again(stage: Stage) -> None:
         assert [client.reveals(round) for round in range(3)] == seen
         assert [len(client.attestations(round)) for round in range(4)] == [2, 2, 2, 0]
         assert [c.slot for c in client.commits(0)] == [0, 1]
-        assert [item.header.round for item in client.settled()] == [0, 1, 2]
+        assert [item.round for item in client.pay_chain()] == [0, 1, 2]
         assert client.reveals(99) == []
         assert set(client._events._rounds) == {2}
 

@@ -131,10 +131,10 @@ def test_deployment_is_idempotent_and_continues(still_anvil: AnvilProcess, tmp_p
 
     whole = deploy_all(chain, sender, 5 * TOKEN, 60, path, on_step=on_step)
     nonce = chain.nonce(sender.address)
-    assert [reused for _, reused in steps] == [False] * 6
+    assert [reused for _, reused in steps] == [False] * 8
     assert deploy_all(chain, sender, 5 * TOKEN, 60, path, on_step=on_step) == whole == Deployment.load(path)
     assert deploy_all(chain, sender, 5 * TOKEN, 60, existing=whole) == whole
-    assert chain.nonce(sender.address) == nonce and [reused for _, reused in steps[6:]] == [True] * 6
+    assert chain.nonce(sender.address) == nonce and [reused for _, reused in steps[8:]] == [True] * 8
     whole.verify(chain)
 
     half = {name: whole.addresses[name] for name in ("EmeritToken", "Stakes")}

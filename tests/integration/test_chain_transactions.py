@@ -15,7 +15,7 @@ from emerit.chain.rpc import Chain
 from emerit.chain.run_client import RunClient
 from emerit.chain.transactions import Sender
 from emerit.errors import ChainError, UnavailableError
-from emerit.protocol.types import Leaf, Role
+from emerit.protocol.types import Leaf, LeafDetail, Role
 from tests.integration.chain_stage import (
     TOKEN,
     ZERO,
@@ -43,7 +43,7 @@ def test_a_known_revert_costs_nothing(stage: Stage) -> None:
     stage.start()
     trainer = stage.trainers[0].sender
     nonce, balance = stage.chain.nonce(trainer.address), trainer.balance_wei()
-    error = error_of(lambda: stage.run.reveal(trainer, 0, ZERO, "bafy", ZERO))
+    error = error_of(lambda: stage.run.reveal(trainer, 0, trainer.address, ZERO, "bafy", ZERO))
     assert isinstance(error, ChainError) and error.code == "wrong-phase"
     assert error.cause == "Round 0 is in phase train, but this belongs to phase reveal."
     assert error.fix
@@ -73,14 +73,17 @@ def test_custom_errors_of_each_contract_are_decoded(stage: Stage) -> None:
     assert bad.code == "bad-params" and "trainSeconds" in bad.cause
     assert error_of(lambda: run.join(stranger, Role.TRAINER, "0x12", TOKEN)).code == "address-invalid"
     header, tree = stage.settlement(0)
-    leaf = Leaf(0, trainer.address, 1, 1, 1, ZERO)
+    leaf = Leaf(0, trainer.address, 1, LeafDetail(1, 1, ZERO, 0, 0))
     assert error_of(lambda: run.claim(trainer, header, leaf, tree.proof(0))).code == "unknown-header"
     assert error_of(lambda: run.materialise(trainer, header, leaf, tree.proof(0))).code == "unknown-header"
 
 
 def test_an_address_without_a_run(stage: Stage) -> None:
     nothing = RunClient(stage.chain, "0x" + "12" * 20)
-    assert error_of(nothing.status).code == "no-contract"
+    for read in (nothing.status, nothing.params):
+        error = error_of(read)
+        assert error.code == "no-contract"
+        assert nothing.address in error.cause, "the error says where nothing is"
     assert error_of(lambda: RunClient(stage.chain, "12")).code == "address-invalid"
     token = RunClient(stage.chain, stage.deployment.token)
     assert error_of(token.status).code == "reverted"

@@ -75,15 +75,16 @@ def test_the_index_has_the_events_of_a_round_in_order(desk: Desk) -> None:
     desk.driver.play(AGREED)
     index.step()
     rows = desk.check(index)
-    expected = ["Initialized", "Initialized", "Funded", *["Joined"] * 4, *["CheckedIn"] * 4, "RoundOpened"]
+    expected = ["Initialized", "Funded", *["Joined"] * 4, *["CheckedIn"] * 4, "EpochOpened", "RoundOpened"]
     expected += [*["ContributionCommitted"] * 2, *["ContributionRevealed"] * 2, "Drawn"]
-    expected += [*["WeightsCommitted"] * 2, *["WeightsRevealed"] * 2, "Attested", "Attested", "Settled", "RoundOpened"]
+    expected += [*["WeightsCommitted"] * 2, *["WeightsRevealed"] * 2, "Attested", "Attested", "Settled"]
+    expected += ["EpochOpened", "RoundOpened"]
     assert names(rows) == expected
     joined = [row["arguments"] for row in rows if row["name"] == "Joined"]
     assert {each["account"] for each in joined} == {m.account.address for m in desk.driver.members}
     settled = next(row for row in rows if row["name"] == "Settled")["arguments"]
     assert settled["headerHash"] == "0x" + desk.driver.client.status().last_header_hash.hex()
-    assert settled["header"]["totalAmountWei"] == str(desk.driver.client.settled_total_wei())
+    assert settled["header"]["tree"]["totalAmountWei"] == str(desk.driver.client.settled_total_wei())
 
 
 def test_events_of_another_run_of_the_same_deployment_are_not_ours(desk: Desk) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from emerit.config import Settings, load_settings
+from emerit.config import OTHER_VARIABLES, Settings, load_settings
 from emerit.errors import UsageError
 
 
@@ -123,3 +123,28 @@ def test_paths_of_the_file_are_relative_to_it(tmp_path: Path) -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().api_port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("EMERIT_RPC_ULR", "Did you mean EMERIT_RPC_URL?"),
+        ("EMERIT_RPCURL", "Did you mean EMERIT_RPC_URL?"),
+        ("EMERIT_PASWORD", "Did you mean EMERIT_PASSWORD?"),
+        ("emerit_log_levle", "Did you mean EMERIT_LOG_LEVEL?"),
+        ("EMERIT_ZZZ", "Unset it. Known: "),
+    ],
+)
+def test_a_misspelt_variable_is_not_ignored(monkeypatch: pytest.MonkeyPatch, name: str, fix: str) -> None:
+    monkeypatch.setenv(name, "http://host:1")
+    with pytest.raises(UsageError) as caught:
+        load_settings()
+    assert caught.value.code == "config-unknown-key"
+    assert caught.value.fix.startswith(fix)
+    assert name in caught.value.cause
+
+
+def test_variables_that_are_read_elsewhere_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in OTHER_VARIABLES:
+        monkeypatch.setenv(name, "")
+    assert load_settings().run is None

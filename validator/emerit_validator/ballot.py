@@ -75,7 +75,7 @@ class Ballot:
         for verdict in scored.scores.verdicts.values():
             self.metrics.evaluations_total.labels(verdict=verdict.code).inc()
         # The history first: a vote that is found after a crash is not scored again, and its round has to be in there.
-        self.scorer.remember(number, scored.scores)
+        self.scorer.remember(number, scored)
         pending = Pending(
             kind=KIND,
             round=number,
@@ -128,8 +128,9 @@ class Ballot:
         client, number = self.context.client, status.round
         deadline = time.monotonic() + scoring_seconds(status)
         order = {item.slot: place for place, item in enumerate(client.commits(number))}
-        slots = client.round_info(number).trainer_slots
-        seeds = RoundSeeds(number, status.assign_seed, status.eval_seed, slots, order)
+        members = client.members_in(number)
+        owners = {entry.slot: entry.index for entry in members.active_trainers()}
+        seeds = RoundSeeds(number, status.assign_seed, status.eval_seed, members.trainer_slots, order, owners)
 
         def progress(done: int, total: int) -> None:
             self.metrics.progress()
@@ -156,7 +157,7 @@ class Ballot:
             chain_id=self.context.chain_id,
             run=self.context.client.address,
             round_number=number,
-            account=self.entry.account,
+            slot=self.entry.slot,
             vector=pending.vector,
             evidence_hash=pending.content_hash,
             evidence_cid=pending.cid,

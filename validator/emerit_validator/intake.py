@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from emerit.codec.blob import BlobExpectation, decode_blob
+from emerit.codec.blob import decode_blob
 from emerit.codec.update import SparseUpdate
 from emerit.errors import EmeritError, RefusedError, UnavailableError
-from emerit.model.table import parameter_count, table_hash
 from emerit.protocol.assignment import trainer_capacity
 from emerit.protocol.types import ContributionReveal
 from emerit.run.context import RunContext
+from emerit.run.contributions import expected_blob
 from emerit.run.node import NodeLoop
 from emerit.scoring import reasons
 from emerit.scoring.fast_checks import check_not_empty
@@ -94,7 +94,8 @@ class Intake:
         fresh = [reveal for reveal in reveals if reveal.slot not in self.cids]
         if not fresh:
             return
-        accounts = {entry.index: entry.account for entry in self.context.client.registry()}
+        members = self.context.client.members_in(self.round)
+        accounts = {entry.slot: entry.account for entry in members.active_trainers()}
         manifest = self.context.manifest
         capacity = trainer_capacity(
             manifest.training.assigned_sequences,
@@ -109,7 +110,7 @@ class Intake:
             unpaid = -self.trust.get(reveal.slot, 0)
             with self._change:
                 self._open.add(reveal.slot)
-                self._submit(_Wanted(0, unpaid, len(self.cids), reveal, accounts[reveal.index]))
+                self._submit(_Wanted(0, unpaid, len(self.cids), reveal, accounts[reveal.slot]))
 
     def collect(self, seconds: float) -> None:
         """Wait for the fetches under way, `seconds` from now at most; what has not come then is unavailable.
@@ -191,20 +192,9 @@ class Intake:
             return True
 
     def _fetch(self, wanted: _Wanted, seconds: float) -> SparseUpdate:
-        manifest = self.context.manifest
-        limit = manifest.limits.max_blob_bytes
+        limit = self.context.manifest.limits.max_blob_bytes
         blob = self.context.fetch(wanted.reveal.cid, wanted.reveal.content_hash, limit, seconds)
-        expected = BlobExpectation(
-            chain_id=self.context.chain_id,
-            run=self.context.client.address,
-            round=self.round,
-            account=wanted.account,
-            base_state_root=self.base_state_root,
-            table_hash=table_hash(manifest.model),
-            size=parameter_count(manifest.model),
-            chunk=manifest.codec.chunk,
-            k=manifest.codec.k,
-        )
+        expected = expected_blob(self.context, self.round, wanted.account, self.base_state_root)
         _, update = decode_blob(blob, expected, limit)
         check_not_empty(update)
         return update

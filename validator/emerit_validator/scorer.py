@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from emerit.run.state import StateFollower
 from emerit.scoring.clusters import Clusters
 from emerit.scoring.evaluate import RoundMeasurement, evaluate_round, health
 from emerit.scoring.fast_checks import clip_scales
-from emerit.scoring.history import HistoryRecord
+from emerit.scoring.history import HistoryRecord, ScoreHistory
 from emerit.scoring.losses import sequence_losses
 from emerit.scoring.similarity import find_clusters
 from emerit.scoring.vector import evidence, evidence_bytes, weight_vector
@@ -35,13 +35,14 @@ log = structlog.get_logger("emerit.validator")
 
 @dataclass(frozen=True)
 class RoundSeeds:
-    """What fixes a round's data: both draws and the registry snapshot."""
+    """What fixes a round's data: both draws and the registry; `owners` maps a trainer slot to its registry index."""
 
     round: int
     assign_seed: bytes
     eval_seed: bytes
     trainer_slots: int
     commit_order: dict[int, int]
+    owners: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,15 @@ class Scored:
     vector: tuple[int, ...]
     evidence: bytes
     scores: RoundScores
+    owners: dict[int, int]
 
 
 @dataclass
 class Scorer:
-    """Keeps the model and the score history between rounds; the history survives a restart."""
+    """Keeps the model and the score history between rounds; the history survives a restart.
+
+    The history is by registry index: a slot may have another trainer later.
+    """
 
     context: RunContext
     dataset: Dataset
@@ -108,9 +113,12 @@ class Scorer:
         harm = None if before is None else health(measured.base_losses, before)
         return self._weigh(seeds, intake, last_consensus, clusters, measured, harm)
 
-    def remember(self, number: int, scores: RoundScores) -> None:
+    def remember(self, number: int, scored: Scored) -> None:
         """Make a round's scores part of the history, on disk first; a round that is scored again counts once."""
-        record = self.history.with_round(number, scores.history)
+        standings = scored.scores.history.standings
+        fresh = {scored.owners[slot]: standing for slot, standing in standings.items()}
+        after = self.history.of_rounds_before(number).with_standings(fresh)
+        record = self.history.with_round(number, after)
         write_atomically(self.folder / "history.json", json.dumps(record.to_dict()).encode())
         self.history = record
 
@@ -131,7 +139,7 @@ class Scorer:
             measured.measurements,
             clusters,
             seeds.commit_order,
-            self.history.of_rounds_before(seeds.round),
+            by_slot(self.history.of_rounds_before(seeds.round), seeds.owners),
             last_consensus,
             spec,
             refused=intake.refused,
@@ -151,7 +159,7 @@ class Scorer:
             cids=intake.cids,
             reference=scores.reference,
         )
-        return Scored(vector, evidence_bytes(record), scores)
+        return Scored(vector, evidence_bytes(record), scores, seeds.owners)
 
     def _ids(self, seeds: RoundSeeds, intake: Intake) -> tuple[np.ndarray, dict[int, np.ndarray]]:
         manifest = self.context.manifest
@@ -181,6 +189,12 @@ def measuring_order(slots: Collection[int], last_consensus: dict[int, int], eval
     what they have time for is the same, and another one in every round.
     """
     return sorted(slots, key=lambda slot: (-last_consensus.get(slot, 0), derive(eval_seed, "emerit/order/v1", slot)))
+
+
+def by_slot(history: ScoreHistory, owners: Mapping[int, int]) -> ScoreHistory:
+    """Return what is known of the trainers that have the slots now, by slot."""
+    known = history.standings
+    return ScoreHistory({slot: known[index] for slot, index in owners.items() if index in known})
 
 
 def load_history(folder: Path) -> HistoryRecord:

@@ -15,7 +15,7 @@ def start_validator(options: NodeOptions) -> None:
         EmeritError: set-up failed or the node gave up; cause and fix are in it.
     """
     single_thread()
-    parts = assemble(options)
+    parts = assemble(options, "validator")
     ValidatorNode(
         context=parts.context,
         sender=parts.sender,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -13,15 +12,15 @@ import structlog
 from emerit.chain.records import SettledRound
 from emerit.chain.transactions import Sender
 from emerit.codec.aggregate import encode_aggregate
-from emerit.errors import UnavailableError
+from emerit.errors import ChainError, UnavailableError
 from emerit.model.table import parameter_count, table_hash
-from emerit.protocol.commitments import header_hash
-from emerit.protocol.consensus import aggregated_slots
-from emerit.protocol.settlement import Settlement, settle
-from emerit.protocol.types import Phase, RegistryEntry, Role, Status
+from emerit.protocol.eip712 import header_hash
+from emerit.protocol.settlement import settle
+from emerit.protocol.types import Header, Phase, RegistryEntry, Role, Status
 from emerit.run.context import RunContext
-from emerit.run.ledger import Ledger
-from emerit.run.membership import check_in, ensure_member
+from emerit.run.faults import Answerer, Prosecutor
+from emerit.run.ledger import Ledger, RoundData
+from emerit.run.membership import check_in, ensure_member, still_member
 from emerit.run.node import NodeLoop
 from emerit.run.rounds import RoundBook
 from emerit.run.state import StateFollower
@@ -30,10 +29,14 @@ from emerit.training.aggregate import aggregate, apply_aggregate
 from emerit.training.state import state_root
 from emerit_validator.ballot import Ballot
 from emerit_validator.chores import Turns, attempt
+from emerit_validator.duties import Duties
 from emerit_validator.intake import Intake, intake_seconds
 from emerit_validator.scorer import Scorer
 
 log = structlog.get_logger("emerit.validator")
+
+# What the contract answers when the pay chain has changed since this node looked at it.
+PAY_CHAIN_MOVED = frozenset({"header-mismatch", "out-of-turn", "still-paid", "budget-exceeded", "punish-first"})
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class ValidatorNode:
     loop: NodeLoop
     metrics: Metrics
     stake_wei: int | None = None
+    has_left: bool = field(default=False, init=False)
 
     def run(self) -> None:
         """Join, then play every round.
@@ -73,17 +77,21 @@ class ValidatorNode:
         client = self.context.client
         self.entry: RegistryEntry = ensure_member(client, self.sender, Role.VALIDATOR, self.stake_wei)
         self.book = RoundBook(self.loop, RoundJournal(self.folder / "rounds.jsonl"), self.metrics, log)
-        self.ledger = Ledger(client, self.context.manifest, self.context.params.validator_share_bps)
+        self.ledger = Ledger(client)
         self.follower = StateFollower.open(self.context, self.folder)
         dataset = self.context.dataset(self.folder.parent / "corpus")
         scorer = Scorer(self.context, dataset, self.folder)
         self.ballot = Ballot(self.context, self.sender, self.folder, self.loop, self.metrics, self.entry, scorer)
         self.turns = Turns(self.entry.slot)
         self.own: OwnAggregate | None = None
+        prosecutor = Prosecutor(client, self.sender, self.ledger, self.folder)
+        answerer = Answerer(client, self.sender, self.ledger)
+        self.duties = Duties(self.context, self.sender, self.ledger, prosecutor, answerer, self.entry.slot)
+        self.loop.duties = self.duties.tend
         log.info("joined", index=self.entry.index, slot=self.entry.slot, active_from=self.entry.active_from)
         check_in(client, self.sender, self.entry, self.loop.status())
         try:
-            while not self.loop.stop.is_set():
+            while not self.loop.stop.is_set() and not self.has_left:
                 status = self.loop.wait_until(self.started, "the run's start")
                 if status is None or status.phase is Phase.FINISHED:
                     break
@@ -99,7 +107,7 @@ class ValidatorNode:
             return True
         client, params = self.context.client, self.context.params
         try:
-            trainers, validators = client.stakes.read("activeCounts", client.address)
+            trainers, validators = client.active_counts()
         except UnavailableError:
             return False
         enough = trainers >= params.min_trainers and validators >= params.min_validators
@@ -110,7 +118,10 @@ class ValidatorNode:
         """Play one round and record its one outcome, then wait for the next."""
         number = status.round
         self.book.play(number, lambda: self.round(number))
-        self.wait_for_next(number)
+        if self.has_left:
+            log.info("left the run: nothing more to do", after_round=self.entry.active_until - 1)
+        else:
+            self.wait_for_next(number)
 
     def round(self, number: int) -> tuple[str, str]:
         """One round; returns (outcome, reason). Played again, it takes up where it left off."""
@@ -120,8 +131,14 @@ class ValidatorNode:
         status = self.loop.status()
         if status.round != number or status.phase is Phase.FINISHED:
             return "skipped", "round-over"
-        if status.last_header_hash != self.ledger.last_hash:
+        if status.last_header_hash != self.ledger.seen_hash:
             raise UnavailableError("chain-behind", "The chain's events and its state disagree for the moment.", "")
+        self.entry = still_member(self.context.client, self.sender, self.entry)
+        if number >= self.entry.active_until:
+            self.has_left = True
+            return "skipped", "left"
+        if self.context.client.members_in(number).seat_of(self.entry) is None:
+            return "skipped", "no-voting-weight"
         check_in(self.context.client, self.sender, self.entry, status)
         pending = self.ballot.resume(status)
         if pending is not None:
@@ -130,24 +147,30 @@ class ValidatorNode:
         if intake is None:
             return "skipped", "stopped" if self.loop.stop.is_set() else "round-over"
         if pending is None:
-            pending = self.ballot.vote(number, intake, self.follower, self.last_consensus())
+            pending = self.ballot.vote(number, intake, self.follower, self.ledger.trust(number))
             if pending is not None:
                 self.ballot.reveal(pending)
         return self.settle_round(number, intake, pending is not None)
 
     def follow(self) -> None:
-        """Bring state and ledger to the last settled round; what this node computed itself it need not fetch."""
-        settled = self.context.client.settled()
+        """Bring state and ledger to the last settled round; what this node computed itself it need not fetch.
+
+        Raises:
+            StateError: `state-root-mismatch`, `wrong-settlement-final`: what two thirds of the stake agreed on is wrong
+                and cannot be taken back.
+        """
+        settled = self.context.client.state_chain()
         if self.own is not None and self.own.is_next(self.follower, settled):
             self.follower.adopt(settled[self.follower.settled], self.own.blob)
             self.own = None
         self.follower.advance(settled, should_stop=self.loop.stop.is_set)
         self.ledger.update()
+        self.ledger.refuse_final_fault()
 
     def take_in(self, number: int) -> Intake | None:
         """Fetch contributions while they are revealed, and for a while after the evaluation seed is drawn."""
         client = self.context.client
-        intake = Intake(self.context, self.loop, number, self.follower.root, self.last_consensus())
+        intake = Intake(self.context, self.loop, number, self.follower.root, self.ledger.trust(number))
 
         def drawn(status: Status) -> bool:
             if status.round != number or status.phase is Phase.FINISHED:
@@ -176,11 +199,6 @@ class ValidatorNode:
             ("draw", status.round), can_be_drawn, lambda: self.context.client.draw(self.sender, status.round)
         )
 
-    def last_consensus(self) -> dict[int, int]:
-        """Consensus weight by trainer slot in the last settled round; empty before the first."""
-        last = self.ledger.last
-        return dict(enumerate(last.settlement.weights)) if last is not None else {}
-
     def settle_round(self, number: int, intake: Intake, revealed: bool) -> tuple[str, str]:
         """Compute the settlement from the revealed vectors, publish the aggregate, attest."""
         status = self.loop.wait_until(
@@ -191,34 +209,55 @@ class ValidatorNode:
             return "skipped", "stopped"
         if status.round != number or status.phase is not Phase.SETTLE:
             return "skipped", "settle-phase-over"
-        client = self.context.client
-        info = client.round_info(number)
-        inputs, _, _ = self.ledger.inputs(number, info, client.budget_of(number))
-        settlement = settle(inputs)
-        blob, root = self.transition(settlement, intake, number)
-        header = dataclasses.replace(settlement.header, state_root=root, aggregate_hash=hashlib.sha256(blob).digest())
+        data = self.ledger.data(number)
+        blob, root = self.transition(data, intake, number)
         cid = self.context.store.add(blob)
-        ready = self.loop.wait_until(
-            lambda s: s.round != number or s.timestamp >= info.opened_at + self.context.params.min_round_seconds,
-            "the round's minimum length",
-        )
-        if ready is None or ready.round != number:
-            return ("submitted" if revealed else "skipped"), "" if revealed else "settled-without-us"
-        self.own = OwnAggregate(header_hash(header), self.follower.root, blob)
-        attempt(lambda: self.context.client.attest(self.sender, header, cid))
+        earliest = self.context.client.round_info(number).opened_at + self.context.params.min_round_seconds
+
+        def ready(status: Status) -> bool:
+            over = status.round != number or status.phase is not Phase.SETTLE
+            return over or (status.timestamp >= earliest and self.duties.in_order(status))
+
+        status = self.loop.wait_until(ready, "the round's minimum length, and earlier rounds' settlement")
+        if status is None or status.round != number or status.phase is not Phase.SETTLE:
+            return "submitted" if revealed else "skipped", "" if revealed else "settled-without-us"
+        self.attest(self.header(number, data, root, hashlib.sha256(blob).digest()), cid, blob)
         return ("submitted", "") if revealed else ("skipped", "scored-too-late")
 
-    def transition(self, settlement: Settlement, intake: Intake, number: int) -> tuple[bytes, bytes]:
+    def header(self, number: int, data: RoundData, root: bytes, aggregate_hash: bytes) -> Header:
+        """Return the one header that settles the open round."""
+        client = self.context.client
+        info = client.round_info(number)
+        inputs = self.ledger.inputs(
+            data, client.budget_of(number), info.reveals_hash, root, aggregate_hash, info.attempt
+        )
+        return settle(inputs).header
+
+    def attest(self, header: Header, cid: str, blob: bytes) -> None:
+        """Sign the header with a transaction.
+
+        Raises:
+            UnavailableError: `chain-behind`, when the pay chain has changed meanwhile; the round is played again.
+        """
+        self.own = OwnAggregate(header_hash(header), self.follower.root, blob)
+        try:
+            attempt(lambda: self.context.client.attest(self.sender, header, cid))
+        except ChainError as error:
+            if error.code not in PAY_CHAIN_MOVED:
+                raise
+            raise UnavailableError("chain-behind", f"The chain has moved on: {error.cause}", "Try again.") from error
+
+    def transition(self, data: RoundData, intake: Intake, number: int) -> tuple[bytes, bytes]:
         """The round's aggregate blob and the state root after it, in integers from revealed data only.
 
         Raises:
             UnavailableError: a contribution that the others admitted could not be fetched here.
         """
         manifest = self.context.manifest
-        slots = aggregated_slots(settlement, manifest.outer.max_aggregated)
+        slots = self.ledger.aggregated(data, manifest.outer.max_aggregated)
         missing = [slot for slot in slots if slot not in intake.accepted]
         if missing:
-            retry = Intake(self.context, self.loop, number, self.follower.root, self.last_consensus())
+            retry = Intake(self.context, self.loop, number, self.follower.root, intake.trust)
             retry.take([r for r in self.context.client.reveals(number) if r.slot in missing])
             retry.collect(intake_seconds(self.context.params.settle_seconds))
             intake.accepted.update(retry.accepted)

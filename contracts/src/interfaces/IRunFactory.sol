@@ -5,7 +5,9 @@ import {RunParams} from "../types/Types.sol";
 
 /// @title IRunFactory
 /// @notice Creates runs. By anyone; the caller is the run's sponsor.
-/// @dev Each run is a pair of minimal proxies, of `TrainingRun` and of `Reputation`. The code behind them can't change.
+/// @dev Each run has the code of a round's acts at its own address and delegates the rest to `core`; its reputation
+/// contract is a minimal proxy. Nothing of that can change.
+/// The bounds of every setting are in `libraries/Params.sol`.
 interface IRunFactory {
     /// @notice A setting of the new run is out of range; `field` is its name.
     error BadParams(bytes32 field);
@@ -24,9 +26,12 @@ interface IRunFactory {
     /// @notice True if this factory created `run`.
     function isRun(address run) external view returns (bool);
 
-    /// @notice The code of all runs.
-    function trainingRunImplementation() external view returns (address);
+    /// @notice The code behind all runs.
+    function core() external view returns (address);
 
-    /// @notice The code of all reputation contracts.
+    /// @notice The code behind all reputation contracts.
     function reputationImplementation() external view returns (address);
+
+    /// @notice How long stakes are bound; the longest dispute that a run's settings allow must be over by then.
+    function unbondingSeconds() external view returns (uint64);
 }

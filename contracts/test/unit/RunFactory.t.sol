@@ -4,94 +4,39 @@ pragma solidity 0.8.34;
 import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
 
 import {Reputation} from "../../src/Reputation.sol";
-import {TrainingRun} from "../../src/TrainingRun.sol";
 import {IRunFactory} from "../../src/interfaces/IRunFactory.sol";
+import {ITrainingRun} from "../../src/interfaces/ITrainingRun.sol";
 import {Phase, RunParams} from "../../src/types/Types.sol";
 import {RunFixture} from "../utils/RunFixture.sol";
 
+/// @dev See `RunFactory.tree`; the bounds of each setting are in `Params.t.sol`.
 contract RunFactoryTest is RunFixture {
-    function refuses(RunParams memory p, bytes32 field) internal {
-        expectError(abi.encodeWithSelector(IRunFactory.BadParams.selector, field));
+    /* REVERTS */
+
+    function test_RevertWhen_ASettingIsOutOfRange() public {
+        RunParams memory p = defaultParams();
+        p.trainSeconds = 0;
+        expectError(abi.encodeWithSelector(IRunFactory.BadParams.selector, bytes32("trainSeconds")));
         factory.createRun(p);
     }
 
-    /* REVERTS */
-
-    function test_RevertWhen_AddressOrManifestIsMissing() public {
+    function test_RevertWhen_ADisputeOutlastsTheStakes() public {
         RunParams memory p = defaultParams();
-        p.rewardToken = address(0);
-        refuses(p, "rewardToken");
-        p = defaultParams();
-        p.manifestHash = 0;
-        refuses(p, "manifestHash");
-        p = defaultParams();
-        p.manifestCid = string(new bytes(129));
-        refuses(p, "manifestCid");
+        p.claimPeriodSeconds = type(uint32).max;
+        p.challengeWindowSeconds = uint32(UNBONDING_SECONDS) - 43 * p.answerSeconds + 1;
+        p.historyRounds = 4_096;
+        expectError(abi.encodeWithSelector(IRunFactory.BadParams.selector, bytes32("unbondingSeconds")));
+        factory.createRun(p);
+        p.challengeWindowSeconds--;
+        factory.createRun(p);
     }
 
-    function test_RevertWhen_APhaseHasNoTime() public {
-        RunParams memory p = defaultParams();
-        p.trainSeconds = 0;
-        refuses(p, "trainSeconds");
-        p = defaultParams();
-        p.revealSeconds = 0;
-        refuses(p, "revealSeconds");
-        p = defaultParams();
-        p.scoreSeconds = 0;
-        refuses(p, "scoreSeconds");
-        p = defaultParams();
-        p.weightRevealSeconds = 0;
-        refuses(p, "weightRevealSeconds");
-        p = defaultParams();
-        p.settleSeconds = 0;
-        refuses(p, "settleSeconds");
-        p = defaultParams();
-        p.nominalRoundSeconds = 0;
-        refuses(p, "nominalRoundSeconds");
-    }
-
-    function test_RevertWhen_MemberLimitsAreOutOfRange() public {
-        RunParams memory p = defaultParams();
-        p.minTrainers = 0;
-        refuses(p, "minTrainers");
-        p.minTrainers = 257;
-        refuses(p, "minTrainers");
-        p = defaultParams();
-        p.minValidators = 0;
-        refuses(p, "minValidators");
-        p.minValidators = 17;
-        refuses(p, "minValidators");
-    }
-
-    function test_RevertWhen_MoneyIsOutOfRange() public {
-        RunParams memory p = defaultParams();
-        p.validatorShareBps = 10_001;
-        refuses(p, "validatorShareBps");
-        p = defaultParams();
-        p.stakeUnitWei = 0;
-        refuses(p, "stakeUnitWei");
-        p = defaultParams();
-        p.minValidatorStakeWei = p.stakeUnitWei - 1;
-        refuses(p, "minValidatorStakeWei");
-        p = defaultParams();
-        p.reputationKeepPpb = 1_000_000_001;
-        refuses(p, "reputationKeepPpb");
-    }
-
-    function test_RevertWhen_SetUpTwice() public {
+    function test_RevertWhen_TheReputationIsSetUpAgain() public {
         expectError(abi.encodeWithSelector(Initializable.InvalidInitialization.selector));
-        run.initialize(defaultParams(), stranger, address(reputation));
+        reputation.initialize(stranger, 1);
+        Reputation code = Reputation(factory.reputationImplementation());
         expectError(abi.encodeWithSelector(Initializable.InvalidInitialization.selector));
-        reputation.initialize(stranger);
-    }
-
-    function test_RevertWhen_CodeItselfIsSetUp() public {
-        TrainingRun runCode = TrainingRun(factory.trainingRunImplementation());
-        expectError(abi.encodeWithSelector(Initializable.InvalidInitialization.selector));
-        runCode.initialize(defaultParams(), stranger, address(reputation));
-        Reputation reputationCode = Reputation(factory.reputationImplementation());
-        expectError(abi.encodeWithSelector(Initializable.InvalidInitialization.selector));
-        reputationCode.initialize(address(run));
+        code.initialize(address(run), 1);
     }
 
     /* EFFECTS */
@@ -103,22 +48,25 @@ contract RunFactoryTest is RunFixture {
         vm.prank(stranger);
         (address made, address madeReputation) = factory.createRun(p);
 
-        TrainingRun other = TrainingRun(made);
+        ITrainingRun other = ITrainingRun(made);
         assertTrue(factory.isRun(made), "known to the factory");
         assertFalse(factory.isRun(madeReputation), "no run");
         assertEq(other.sponsor(), stranger, "sponsor");
         assertEq(other.reputation(), madeReputation, "reputation");
         assertEq(Reputation(madeReputation).run(), made, "run of the reputation");
+        assertEq(Reputation(madeReputation).keepPpb(), p.reputation.keepPpb, "what it keeps");
         assertEq(other.stakes(), address(stakes), "stakes");
         assertEq(other.rewards(), address(rewards), "rewards");
+        assertEq(other.core(), factory.core(), "core");
         assertEq(other.rewardToken(), address(token), "token");
         assertEq(keccak256(abi.encode(other.params())), keccak256(abi.encode(p)), "params");
         assertEq(uint8(other.status().phase), uint8(Phase.NotStarted), "phase");
         assertEq(other.nextRound(), 0, "next round");
+        assertEq(factory.unbondingSeconds(), UNBONDING_SECONDS, "unbonding");
     }
 
     function test_RunsAreApart() public {
-        (TrainingRun other,) = createRun(defaultParams());
+        (ITrainingRun other,) = createRun(defaultParams());
         startRun();
 
         assertEq(uint8(other.status().phase), uint8(Phase.NotStarted), "the other has not started");

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.34;
 
-import {ITrainingRun} from "../../src/interfaces/ITrainingRun.sol";
+import {IRunBase} from "../../src/interfaces/IRunBase.sol";
+import {IRunLife} from "../../src/interfaces/IRunCore.sol";
 import {Phase, Role, RoundInfo, RoundStatus, RunParams, Status} from "../../src/types/Types.sol";
 import {RunFixture} from "../utils/RunFixture.sol";
 
-/// @dev Start, check-ins, the clock, void rounds and the end of a run.
+/// @dev Start, the clock, void rounds and the end of a run.
 contract TrainingRunLifeTest is RunFixture {
     function assertPhase(Phase want, string memory when) private view {
         assertEq(uint8(phase()), uint8(want), when);
@@ -29,18 +30,18 @@ contract TrainingRunLifeTest is RunFixture {
         for (uint256 v = 0; v < 3; v++) {
             joinValidator(v);
         }
-        expectError(abi.encodeWithSelector(ITrainingRun.TooFewMembers.selector, 2, 3, 3, 3));
+        expectError(abi.encodeWithSelector(IRunLife.TooFewMembers.selector, 2, 3, 3, 3));
         run.start();
         joinTrainer(2);
         vm.prank(validator(2));
         stakes.leave(address(run));
-        expectError(abi.encodeWithSelector(ITrainingRun.TooFewMembers.selector, 3, 2, 3, 3));
+        expectError(abi.encodeWithSelector(IRunLife.TooFewMembers.selector, 3, 2, 3, 3));
         run.start();
     }
 
     function test_RevertWhen_StartedTwice() public {
         startRun();
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyStarted.selector));
+        expectError(abi.encodeWithSelector(IRunLife.AlreadyStarted.selector));
         run.start();
     }
 
@@ -48,12 +49,12 @@ contract TrainingRunLifeTest is RunFixture {
         joinAll();
         vm.prank(sponsor);
         run.close();
-        expectError(abi.encodeWithSelector(ITrainingRun.RunHasFinished.selector));
+        expectError(abi.encodeWithSelector(IRunBase.RunHasFinished.selector));
         run.start();
     }
 
     function test_RevertWhen_AnotherCloses() public {
-        expectError(abi.encodeWithSelector(ITrainingRun.NotSponsor.selector, stranger));
+        expectError(abi.encodeWithSelector(IRunLife.NotSponsor.selector, stranger));
         vm.prank(stranger);
         run.close();
     }
@@ -62,106 +63,36 @@ contract TrainingRunLifeTest is RunFixture {
         startRun();
         vm.startPrank(sponsor);
         run.close();
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyClosed.selector));
+        expectError(abi.encodeWithSelector(IRunLife.AlreadyClosed.selector));
         run.close();
     }
 
     function test_RevertWhen_ClosedAfterItsEnd() public {
         vm.startPrank(sponsor);
         run.close();
-        expectError(abi.encodeWithSelector(ITrainingRun.RunHasFinished.selector));
+        expectError(abi.encodeWithSelector(IRunBase.RunHasFinished.selector));
         run.close();
-    }
-
-    /* REVERTS: CHECK-IN */
-
-    function test_RevertWhen_AStrangerChecksIn() public {
-        expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, stranger));
-        vm.prank(stranger);
-        run.checkIn();
-    }
-
-    function test_RevertWhen_TheAccountChecksIn() public {
-        joinTrainer(0);
-        expectError(abi.encodeWithSelector(ITrainingRun.NotOperator.selector, trainer(0)));
-        vm.prank(trainer(0));
-        run.checkIn();
-    }
-
-    function test_RevertWhen_CheckedInTwice() public {
-        joinAll();
-        checkInAll();
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyCheckedIn.selector, 0, 0));
-        checkInTrainer(0);
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyCheckedIn.selector, 3, 0));
-        checkInValidator(0);
-        run.start();
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyCheckedIn.selector, 0, 0));
-        checkInTrainer(0);
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyCheckedIn.selector, 3, 0));
-        checkInValidator(0);
-    }
-
-    function test_RevertWhen_CheckingInAfterCommitting() public {
-        startRun();
-        commit(0);
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyCommitted.selector, 0, 0));
-        checkInTrainer(0);
-        skip(60);
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyCommitted.selector, 0, 0));
-        checkInTrainer(0);
-    }
-
-    function test_RevertWhen_CheckingInAfterCommittingWeights() public {
-        startRun();
-        toScore();
-        commitWeights(0);
-        expectError(abi.encodeWithSelector(ITrainingRun.AlreadyCommitted.selector, 3, 0));
-        checkInValidator(0);
-    }
-
-    function test_RevertWhen_CheckingInAfterLeaving() public {
-        startRun();
-        vm.prank(trainer(0));
-        stakes.leave(address(run));
-        vm.prank(validator(0));
-        stakes.leave(address(run));
-        checkInTrainer(0);
-        checkInValidator(0);
-        vm.warp(run.status().phaseEndsAt);
-        vm.prank(trainer(1));
-        stakes.leave(address(run));
-        expectError(abi.encodeWithSelector(ITrainingRun.NotActive.selector, 1, 1));
-        checkInTrainer(1);
-    }
-
-    function test_RevertWhen_CheckingInAfterTheEnd() public {
-        joinAll();
-        vm.prank(sponsor);
-        run.close();
-        expectError(abi.encodeWithSelector(ITrainingRun.RunHasFinished.selector));
-        checkInTrainer(0);
     }
 
     /* REVERTS: VOID */
 
     function test_RevertWhen_VoidingBeforeTheDeadline() public {
         startRun();
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Train, Phase.Expired));
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Train, Phase.Expired));
         run.voidRound(0);
         toSettle();
         vm.warp(run.status().phaseEndsAt - 1);
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Settle, Phase.Expired));
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Settle, Phase.Expired));
         run.voidRound(0);
     }
 
     function test_RevertWhen_VoidingAnotherRound() public {
         startRun();
         toExpired();
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRound.selector, 1, 0));
+        expectError(abi.encodeWithSelector(IRunBase.WrongRound.selector, 1, 0));
         run.voidRound(1);
         run.voidRound(0);
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongRound.selector, 0, 1));
+        expectError(abi.encodeWithSelector(IRunBase.WrongRound.selector, 0, 1));
         run.voidRound(0);
     }
 
@@ -174,23 +105,26 @@ contract TrainingRunLifeTest is RunFixture {
                 keccak256("emerit/assign/v1"), block.chainid, address(run), uint32(0), block.prevrandao
             )
         );
+        uint32[16] memory seats;
+        (seats[0], seats[1], seats[2]) = (3, 4, 5);
+        bytes32 lanes = bytes32(uint256(100 | (100 << 16) | (100 << 32)));
         vm.expectEmit(address(run));
-        emit ITrainingRun.RoundOpened(0, seed);
+        emit IRunBase.EpochOpened(0, 0, lanes, seats);
+        vm.expectEmit(address(run));
+        emit IRunBase.RoundOpened(0, seed, 6, 3, 0, POOL_WEI);
         vm.prank(stranger);
         run.start();
 
         RoundInfo memory info = run.roundInfo(0);
         assertEq(uint8(info.status), uint8(RoundStatus.Open), "status");
         assertEq(info.openedAt, block.timestamp, "opened");
-        assertEq(info.openedBlock, block.number, "block");
         assertEq(info.trainEndsAt, block.timestamp + 60, "train ends");
         assertEq(info.scoreEndsAt, 0, "not drawn");
         assertEq(info.weightRevealEndsAt, 0, "not drawn");
         assertEq(info.registrySize, 6, "registry");
         assertEq(info.trainerSlots, 3, "trainers");
-        assertEq(info.validatorSlots, 3, "validators");
-        assertEq(info.stakeLanes, bytes32(uint256(100 | (100 << 16) | (100 << 32))), "lanes");
-        assertEq(info.poolAtOpenWei, POOL_WEI, "pool");
+        assertEq(info.stakeLanes, lanes, "lanes");
+        assertEq(info.heldAtOpenWei, POOL_WEI, "pool");
         assertEq(info.assignSeed, seed, "seed");
         assertEq(run.nextRound(), 1, "next round");
         Status memory s = run.status();
@@ -211,78 +145,6 @@ contract TrainingRunLifeTest is RunFixture {
         assertEq(run.budgetOf(0), 0, "no budget");
         assertEq(run.vectorHash(0, 0), 0, "no vector");
         assertEq(run.vectorHash(0, 16), 0, "no such slot");
-    }
-
-    /* EFFECTS: CHECK-IN */
-
-    function test_CheckInBeforeTheStart() public {
-        joinAll();
-        assertEq(run.expectedIn(1), type(uint32).max, "in no round");
-        vm.expectEmit(address(run));
-        emit ITrainingRun.CheckedIn(0, 1);
-        checkInTrainer(1);
-        checkInValidator(2);
-
-        assertEq(run.expectedIn(1), 0, "in round 0");
-        run.start();
-        assertEq(run.status().expected, 1, "expected");
-        assertEq(run.status().expectedValidatorMask, 4, "expected validators");
-    }
-
-    function test_CheckInWhileTraining() public {
-        startRun();
-        checkInTrainer(0);
-        checkInValidator(0);
-
-        assertEq(run.expectedIn(0), 0, "in this round");
-        assertEq(run.status().expected, 1, "expected");
-        assertEq(run.status().expectedValidatorMask, 1, "expected validators");
-    }
-
-    function test_CheckInAfterTraining() public {
-        startRun();
-        vm.warp(run.status().phaseEndsAt);
-        checkInTrainer(0);
-
-        assertEq(run.expectedIn(0), 1, "in the next round");
-        assertEq(run.status().expected, 0, "not in this one");
-        draw();
-        checkInValidator(0);
-        assertEq(run.status().expectedValidatorMask, 1, "a validator still in this one");
-        vm.warp(run.status().phaseEndsAt);
-        assertPhase(Phase.Settle, "nobody committed weights");
-        checkInValidator(1);
-        assertEq(run.status().expectedValidatorMask, 1, "not in this one any more");
-        vm.warp(run.status().phaseEndsAt);
-        run.voidRound(0);
-        assertEq(run.status().expected, 1, "expected in round 1");
-        assertEq(run.status().expectedValidatorMask, 2, "expected validators in round 1");
-    }
-
-    function test_CheckInOfANewcomer() public {
-        startRun();
-        joinTrainer(3);
-        joinValidator(3);
-        checkInTrainer(3);
-        checkInValidator(3);
-
-        assertEq(run.expectedIn(6), 1, "in the next round");
-        assertEq(run.status().expectedValidatorMask, 0, "not in this one");
-        toExpired();
-        run.voidRound(0);
-        assertEq(run.status().expectedValidatorMask, 15, "in the next one, with those who revealed");
-        assertEq(run.status().expected, 4, "likewise");
-    }
-
-    function test_AValidatorThatLeftIsNotExpected() public {
-        joinAll();
-        checkInAll();
-        vm.prank(validator(1));
-        stakes.leave(address(run));
-        joinValidator(3);
-        run.start();
-
-        assertEq(run.status().expectedValidatorMask, 5, "only those with weight");
     }
 
     /* EFFECTS: CLOCK */
@@ -371,7 +233,7 @@ contract TrainingRunLifeTest is RunFixture {
         assertPhase(Phase.Train, "not expected");
         commit(0);
         assertPhase(Phase.Reveal, "the only expected one");
-        expectError(abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Reveal, Phase.Train));
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Reveal, Phase.Train));
         commitRaw(2, 0);
     }
 
@@ -386,8 +248,8 @@ contract TrainingRunLifeTest is RunFixture {
         stakes.leave(address(run));
         reveal(2);
 
-        assertEq(run.expectedIn(0), 1, "expected in the next round");
-        assertEq(run.expectedIn(2), 0, "who left is not");
+        assertEq(run.expectedIn(trainerOperator(0)), 1, "expected in the next round");
+        assertEq(run.expectedIn(trainerOperator(2)), 0, "who left is not");
         skip(5);
         run.draw(0);
         skip(60);
@@ -418,7 +280,7 @@ contract TrainingRunLifeTest is RunFixture {
         startRun();
         toExpired();
         vm.expectEmit(address(run));
-        emit ITrainingRun.RoundVoided(0);
+        emit IRunBase.RoundVoided(0);
         vm.prank(stranger);
         run.voidRound(0);
 
@@ -426,7 +288,7 @@ contract TrainingRunLifeTest is RunFixture {
         assertEq(uint8(run.roundInfo(1).status), uint8(RoundStatus.Open), "next");
         assertEq(run.headerHash(0), 0, "no header");
         assertEq(run.settledTotalWei(), 0, "nothing paid");
-        assertEq(run.roundInfo(1).poolAtOpenWei, POOL_WEI, "the money stays");
+        assertEq(run.roundInfo(1).heldAtOpenWei, POOL_WEI, "the money stays");
         assertEq(run.status().lastHeaderHash, 0, "no header");
         assertFalse(run.status().hasSettled, "none settled");
         assertEq(current(), 1, "round");
@@ -435,9 +297,9 @@ contract TrainingRunLifeTest is RunFixture {
 
     function test_CloseBeforeTheStart() public {
         vm.expectEmit(address(run));
-        emit ITrainingRun.RunClosed();
+        emit IRunBase.RunClosed();
         vm.expectEmit(address(run));
-        emit ITrainingRun.RunFinished(0);
+        emit IRunBase.RunFinished(0);
         vm.prank(sponsor);
         run.close();
 
@@ -456,7 +318,7 @@ contract TrainingRunLifeTest is RunFixture {
         assertTrue(run.finished(), "finished");
         assertPhase(Phase.Finished, "phase");
         assertEq(current(), 0, "no other round");
-        assertEq(run.settledTotalWei(), 6 ether, "it was paid");
+        assertEq(run.settledTotalWei(), 1 ether, "it was paid");
     }
 
     function test_CloseAndVoid() public {
@@ -467,9 +329,7 @@ contract TrainingRunLifeTest is RunFixture {
         run.voidRound(0);
 
         assertTrue(run.finished(), "finished");
-        expectError(
-            abi.encodeWithSelector(ITrainingRun.WrongPhase.selector, 0, Phase.Finished, Phase.Expired)
-        );
+        expectError(abi.encodeWithSelector(IRunBase.WrongPhase.selector, 0, Phase.Finished, Phase.Expired));
         run.voidRound(0);
     }
 
@@ -494,10 +354,11 @@ contract TrainingRunLifeTest is RunFixture {
         vm.warp(run.status().phaseEndsAt);
         vm.prank(trainer(0));
         stakes.setOperator(address(run), stranger);
-        vm.prank(stranger);
-        run.reveal(0, contentHash(0, 0), CID, salt(0, 0));
+        expectError(abi.encodeWithSelector(IRunBase.NotOperator.selector, trainerOperator(0)));
+        run.reveal(0, trainerOperator(0), contentHash(0, 0), CID, salt(0, 0));
+        run.reveal(0, stranger, contentHash(0, 0), CID, salt(0, 0));
 
-        assertEq(run.status().reveals, 1, "the commitment binds the account");
+        assertEq(run.status().reveals, 1, "the commitment binds the slot");
     }
 
     function test_RolesHaveTheirOwnSlots() public {

@@ -1,67 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.34;
 
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+
 import {Commitment} from "../../src/libraries/Commitment.sol";
 import {Lanes} from "../../src/libraries/Lanes.sol";
-import {MerkleSum} from "../../src/libraries/MerkleSum.sol";
-import {Header, Leaf, ProofNode} from "../../src/types/Types.sol";
-import {BaseTest} from "../utils/BaseTest.sol";
-import {Tree} from "../utils/Tree.sol";
+import {Median} from "../../src/libraries/Median.sol";
+import {Minifloat} from "../../src/libraries/Minifloat.sol";
+import {SeedGraph} from "../../src/libraries/SeedGraph.sol";
+import {SettlementTree} from "../../src/libraries/SettlementTree.sol";
+import {ClaimLeaf, Header, Leaf, LeafDetail, OpenedTree, ReputationParams} from "../../src/types/Types.sol";
+import {Tree as Trees} from "../utils/Tree.sol";
+import {VectorReader} from "./VectorReader.sol";
 
-/// @dev The Python package writes these files from its own model (tests/vectors). The contracts must agree with it.
-contract VectorsTest is BaseTest {
-    string private constant HEADER = "Header(address run,uint32 round,uint32 attempt,bytes32 previous,"
-        "bytes32 reveals,bytes32 root,uint64 totalWeight,uint128 totalAmountWei,uint32 leafCount,"
-        "uint128 budgetWei,bytes32 stateRoot,bytes32 aggregateHash)";
-    string private constant LEAF = "Leaf(uint32 index,address account,uint128 cumulativeAmountWei,"
-        "uint64 weight,uint64 reputation,bytes32 row)";
-    string private constant PROOF_NODE = "ProofNode(bytes32 hash,uint64 weight,uint128 amountWei)";
+/// @dev The Python package writes these files from its own model (tests/vectors). The libraries must agree with it.
+contract VectorsTest is VectorReader {
+    /* CALLDATA: what the libraries take only so */
 
-    string private json;
-
-    function load(string memory name) private {
-        json = vm.readFile(string.concat("../tests/vectors/", name));
+    function headerHash(Header calldata header) external pure returns (bytes32) {
+        return Commitment.headerHash(header);
     }
 
-    function item(string memory list, uint256 i) private pure returns (string memory) {
-        return string.concat(".", list, "[", vm.toString(i), "]");
+    function openedHash(OpenedTree calldata tree) external pure returns (bytes32) {
+        return Commitment.openedHash(tree);
     }
 
-    function has(string memory key) private view returns (bool) {
-        return vm.keyExistsJson(json, key);
+    function detailHash(LeafDetail calldata detail) external pure returns (bytes32) {
+        return SettlementTree.detailHash(detail);
     }
 
-    function word(string memory base, string memory field) private view returns (bytes32) {
-        return vm.parseJsonBytes32(json, string.concat(base, field));
+    function verify(Header calldata header, Leaf calldata leaf, bytes32[] calldata proof)
+        external
+        pure
+        returns (bool)
+    {
+        return SettlementTree.verify(header.tree, leaf, proof);
     }
 
-    function number(string memory base, string memory field) private view returns (uint256) {
-        return vm.parseJsonUint(json, string.concat(base, field));
+    function verifyClaim(Header calldata header, ClaimLeaf calldata leaf, bytes32[] calldata proof)
+        external
+        pure
+        returns (bool)
+    {
+        return SettlementTree.verifyClaim(header.tree, leaf, proof);
     }
 
-    function account(string memory base, string memory field) private view returns (address) {
-        return vm.parseJsonAddress(json, string.concat(base, field));
-    }
+    /* TREES */
 
-    function textHash(string memory base, string memory field) private view returns (bytes32) {
-        return keccak256(bytes(vm.parseJsonString(json, string.concat(base, field))));
-    }
-
-    function headerOf(string memory base) private view returns (Header memory) {
-        return abi.decode(vm.parseJsonType(json, string.concat(base, ".header"), HEADER), (Header));
-    }
-
-    function leavesOf(string memory base) private view returns (Leaf[] memory) {
-        return abi.decode(vm.parseJsonTypeArray(json, string.concat(base, ".leaves"), LEAF), (Leaf[]));
-    }
-
-    function proofOf(string memory base, uint256 i) private view returns (ProofNode[] memory) {
-        string memory key = string.concat(base, ".proofs[", vm.toString(i), "]");
-        return abi.decode(vm.parseJsonTypeArray(json, key, PROOF_NODE), (ProofNode[]));
-    }
-
-    function test_MerkleSum() public {
-        load("merkle_sum.json");
+    function test_SettlementTrees() public {
+        load("settlement_tree.json");
         uint256 count;
         for (; has(item("cases", count)); count++) {
             checkTree(item("cases", count));
@@ -70,39 +57,80 @@ contract VectorsTest is BaseTest {
     }
 
     function checkTree(string memory base) private view {
-        Header memory header = headerOf(base);
-        Leaf[] memory leaves = leavesOf(base);
-        assertEq(Commitment.headerHash(header), word(base, ".headerHash"), "header");
-        assertEq(header.leafCount, leaves.length, "leaves");
-        assertEq(MerkleSum.depthOf(header.leafCount), number(base, ".depth"), "depth");
+        Header memory header = headerOf(base, ".header");
+        Leaf[] memory leaves = leavesOf(base, ".leaves");
+        checkHashes(base, header);
+        assertEq(header.tree.leafCount, leaves.length, "leaves");
+        assertEq(words(base, ".proofs[0]").length, number(base, ".depth"), "depth");
         for (uint256 i = 0; i < leaves.length; i++) {
-            ProofNode[] memory proof = proofOf(base, i);
+            string memory at = string.concat("[", vm.toString(i), "]");
+            bytes32[] memory proof = words(base, string.concat(".proofs", at));
+            bytes32 detail = word(base, string.concat(".detailHashes", at));
+            Leaf memory leaf = leaves[i];
+            assertEq(this.detailHash(leaf.detail), detail, "detail");
             assertEq(
-                MerkleSum.leafHash(leaves[i]),
-                word(base, string.concat(".leafHashes[", vm.toString(i), "]")),
+                SettlementTree.leafHash(leaf.index, leaf.account, leaf.cumulativeAmountWei, detail),
+                word(base, string.concat(".leafHashes", at)),
                 "leaf"
             );
-            assertTrue(MerkleSum.verify(header, leaves[i], proof), "proof");
-            leaves[i].weight ^= 2;
-            assertFalse(MerkleSum.verify(header, leaves[i], proof), "changed leaf");
+            assertTrue(this.verify(header, leaf, proof), "proof");
+            ClaimLeaf memory claim = ClaimLeaf(leaf.index, leaf.account, leaf.cumulativeAmountWei, detail);
+            assertTrue(this.verifyClaim(header, claim, proof), "claim");
+            leaf.detail.weightBefore ^= 1;
+            assertFalse(this.verify(header, leaf, proof), "changed leaf");
+            claim.cumulativeAmountWei ^= 1;
+            assertFalse(this.verifyClaim(header, claim, proof), "changed claim");
         }
     }
 
-    function test_Settlements() public {
-        load("settlement.json");
-        uint256 count;
-        for (; has(item("cases", count)); count++) {
-            string memory base = item("cases", count);
-            Header memory header = headerOf(base);
-            Leaf[] memory leaves = leavesOf(base);
-            ProofNode[][] memory levels = Tree.build(leaves);
-            assertEq(Commitment.headerHash(header), word(base, ".headerHash"), "header");
-            for (uint256 i = 0; i < leaves.length; i++) {
-                assertTrue(MerkleSum.verify(header, leaves[i], Tree.proof(levels, i)), "leaf");
-            }
-        }
-        assertGt(count, 0, "there are cases");
+    function checkHashes(string memory base, Header memory header) private view {
+        bytes32 body = word(base, ".bodyHash");
+        assertEq(keccak256(abi.encode(Commitment.BODY_TYPEHASH, header.body)), body, "body");
+        assertEq(
+            keccak256(abi.encode(Commitment.TREE_TYPEHASH, header.tree)), word(base, ".treeHash"), "tree"
+        );
+        assertEq(this.headerHash(header), word(base, ".headerHash"), "header");
+        assertEq(
+            this.openedHash(OpenedTree(header.body.round, body, header.tree)),
+            word(base, ".headerHash"),
+            "opened"
+        );
     }
+
+    /* SIGNATURES */
+
+    function test_Signatures() public {
+        load("signatures.json");
+        vm.chainId(number("", ".chainId"));
+        bytes32 domain = Commitment.domain(account("", ".run"));
+        assertEq(domain, word("", ".domain"), "domain");
+        uint256 count;
+        for (; has(item("headers", count)); count++) {
+            string memory base = item("headers", count);
+            Header memory header = headerOf(base, ".header");
+            checkHashes(base, header);
+            checkSignature(base, Commitment.digest(domain, this.headerHash(header)));
+        }
+        assertGt(count, 0, "there are headers");
+        for (count = 0; has(item("commits", count)); count++) {
+            string memory base = item("commits", count);
+            bytes32 commit =
+                Commitment.commitStruct(uint32(number(base, ".round")), word(base, ".commitment"));
+            checkSignature(base, Commitment.digest(domain, commit));
+        }
+        assertGt(count, 0, "there are commits");
+    }
+
+    function checkSignature(string memory base, bytes32 digest) private view {
+        assertEq(digest, word(base, ".digest"), "digest");
+        (bytes32 r, bytes32 vs) = abi.decode(blob(base, ".signature"), (bytes32, bytes32));
+        assertEq(ECDSA.recover(digest, r, vs), account("", ".signer"), "signer");
+        (uint8 v, bytes32 signedR, bytes32 s) = vm.sign(uint256(word("", ".key")), digest);
+        assertEq(signedR, r, "r");
+        assertEq(uint256(s) | (uint256(v - 27) << 255), uint256(vs), "vs");
+    }
+
+    /* COMMITMENTS */
 
     function test_Contributions() public {
         load("commitments.json");
@@ -113,7 +141,7 @@ contract VectorsTest is BaseTest {
             bytes32 hash = Commitment.contribution(
                 account(base, ".run"),
                 uint32(number(base, ".round")),
-                account(base, ".account"),
+                uint16(number(base, ".slot")),
                 word(base, ".contentHash"),
                 textHash(base, ".cid"),
                 word(base, ".salt")
@@ -132,8 +160,8 @@ contract VectorsTest is BaseTest {
             bytes32 hash = Commitment.weights(
                 account(base, ".run"),
                 uint32(number(base, ".round")),
-                account(base, ".account"),
-                keccak256(vm.parseJsonBytes(json, string.concat(base, ".vector"))),
+                uint16(number(base, ".slot")),
+                keccak256(blob(base, ".vector")),
                 word(base, ".evidenceHash"),
                 textHash(base, ".evidenceCid"),
                 word(base, ".salt")
@@ -160,27 +188,28 @@ contract VectorsTest is BaseTest {
 
     function test_RunningHashOfReveals() public {
         load("commitments.json");
-        bytes32 reveals;
+        string memory at = ".reveals";
+        bytes32 reveals = Commitment.noReveals(account(at, ".run"), uint32(number(at, ".round")));
+        assertEq(reveals, word(at, ".start"), "start");
         uint256 count;
         for (; has(item("reveals.contributions", count)); count++) {
             string memory base = item("reveals.contributions", count);
             reveals = Commitment.afterContribution(
-                reveals, uint32(number(base, ".index")), word(base, ".contentHash"), textHash(base, ".cid")
+                reveals, uint16(number(base, ".slot")), word(base, ".contentHash"), textHash(base, ".cid")
             );
         }
         assertGt(count, 0, "there are contributions");
         for (count = 0; has(item("reveals.weights", count)); count++) {
             string memory base = item("reveals.weights", count);
-            reveals = Commitment.afterWeights(
-                reveals,
-                uint16(number(base, ".slot")),
-                keccak256(vm.parseJsonBytes(json, string.concat(base, ".vector"))),
-                word(base, ".evidenceHash")
-            );
+            bytes32 hash = keccak256(blob(base, ".vector"));
+            uint16 slot = uint16(number(base, ".slot"));
+            reveals = Commitment.afterWeights(reveals, slot, hash, word(base, ".evidenceHash"));
         }
         assertGt(count, 0, "there are weights");
-        assertEq(reveals, word(".reveals", ".revealsHash"), "running hash");
+        assertEq(reveals, word(at, ".revealsHash"), "running hash");
     }
+
+    /* NUMBERS */
 
     function test_Lanes() public {
         load("commitments.json");
@@ -189,5 +218,81 @@ contract VectorsTest is BaseTest {
         for (uint16 v = 0; v < 16; v++) {
             assertEq(Lanes.lane(lanes, v), v < values.length ? values[v] : 0, "lane");
         }
+    }
+
+    function test_Minifloat() public {
+        load("minifloat.json");
+        assertEq(Minifloat.ABSTAIN, number("", ".abstain"), "abstain");
+        uint256 count;
+        for (; has(item("decode", count)); count++) {
+            string memory base = item("decode", count);
+            assertEq(Minifloat.decode(uint16(number(base, ".code"))), number(base, ".value"), "value");
+        }
+        assertGt(count, 0, "there are cases");
+    }
+
+    function test_Median() public {
+        load("median.json");
+        uint256 count;
+        for (; has(item("cases", count)); count++) {
+            string memory base = item("cases", count);
+            bytes32 row = packed(vm.parseJsonUintArray(json, string.concat(base, ".values")), 0xFFFF);
+            bytes32 stakes = packed(vm.parseJsonUintArray(json, string.concat(base, ".stakes")), 0);
+            (uint256 voting,) = Median.votes(row, stakes);
+            assertEq(Median.code(row, stakes, voting), number(base, ".median"), "median");
+        }
+        assertGt(count, 0, "there are cases");
+    }
+
+    function test_Reputation() public {
+        load("reputation_seed.json");
+        ReputationParams memory p = reputationOf(".spec");
+        uint256 count;
+        for (; has(item("trainers", count)); count++) {
+            string memory base = item("trainers", count);
+            uint256 visits = SeedGraph.trainerVisits(
+                packed(vm.parseJsonUintArray(json, string.concat(base, ".codes")), 0xFFFF),
+                packed(vm.parseJsonUintArray(json, string.concat(base, ".stakes")), 0),
+                number(base, ".weight"),
+                number(base, ".totalWeight"),
+                p
+            );
+            assertEq(visits, number(base, ".visits"), "visits");
+            assertEq(SeedGraph.next(number(base, ".old"), visits, p), number(base, ".reputation"), "next");
+        }
+        assertGt(count, 0, "there are trainers");
+        for (count = 0; has(item("validators", count)); count++) {
+            string memory base = item("validators", count);
+            bool revealed = vm.parseJsonBool(json, string.concat(base, ".revealed"));
+            uint256 visits =
+                SeedGraph.validatorVisits(number(base, ".stake"), number(base, ".totalStake"), revealed, p);
+            assertEq(visits, number(base, ".visits"), "visits");
+        }
+        assertGt(count, 0, "there are validators");
+    }
+
+    /* SETTLEMENTS */
+
+    /// @dev The roots are those of the leaves, weights those of the rows. `Challenges.t.sol` checks every field.
+    function test_Settlements() public {
+        load("settlement.json");
+        uint256 count;
+        for (; has(item("cases", count)); count++) {
+            string memory base = item("cases", count);
+            Header memory header = headerOf(base, ".header");
+            Leaf[] memory leaves = leavesOf(base, ".leaves");
+            bytes32[][] memory levels = Trees.build(leaves);
+            assertEq(this.headerHash(header), word(base, ".headerHash"), "header");
+            assertEq(Trees.root(levels), header.tree.root, "root");
+            for (uint256 i = 0; i < leaves.length; i++) {
+                assertTrue(this.verify(header, leaves[i], Trees.proof(levels, i)), "leaf");
+                string memory entry = string.concat(base, ".entries[", vm.toString(i), "]");
+                assertEq(leaves[i].account, account(entry, ".account"), "account");
+                if (number(entry, ".role") != 1) continue;
+                bytes32 stakes = word(base, ".stakeLanes");
+                assertEq(Median.weight(leaves[i].detail.row, stakes), leaves[i].detail.weight, "weight");
+            }
+        }
+        assertGt(count, 0, "there are cases");
     }
 }

@@ -1,7 +1,8 @@
 """The shapes of the API's answers; `/v1/openapi.json` is made from them.
 
-Amounts are decimal strings of wei, hashes and addresses 0x-hex, times unix seconds of the chain. Every answer says as
-of which block it is: it shows everything up to that block, and may already show something of the next.
+Amounts are decimal strings of wei, hashes and addresses 0x-hex, times unix seconds of the chain. Every answer under
+`/v1` but the gateway's says as of which block it is: it shows everything up to that block, and may already show
+something of the next.
 """
 
 from __future__ import annotations
@@ -82,12 +83,13 @@ class RunAnswer(Dated):
     attestations: int
     trainers: int
     validators: int
-    settled_rounds: int
+    settled_rounds: int = Field(description="rounds whose header stands and follows from what was revealed")
+    unpaid_rounds: int = Field(description="rounds that settled and lost their pay to a challenge, until settled again")
     void_rounds: int
     loss: float | None = Field(description="agreed loss before the last settled round, nats a byte")
     funded_wei: Wei
     refunded_wei: Wei
-    owed_wei: Wei = Field(description="all that settled rounds gave, claimed or not")
+    owed_wei: Wei = Field(description="all that the settled rounds gave, claimed or not")
     claimed_wei: Wei
     trouble: Trouble | None
 
@@ -96,31 +98,37 @@ class RoundCore(Answer):
     """What is said of a settled round wherever it is shown."""
 
     round: int
+    attempt: int = Field(description="how often the round had been settled before its last settlement")
+    paid: bool = Field(description="whether its header stands: what it gives is owed")
+    recomputed: bool = Field(description="whether it stands and follows from what was revealed; else nulls follow")
+    fault: str | None = Field(description="what a challenge showed to be wrong with the last settlement")
+    signers: list[Hex] = Field(description="accounts of the validators that signed the last settlement")
     loss: float | None = Field(description="agreed loss before the round, nats a byte; null when nobody gave one")
     health: float | None = Field(description="by how much the last aggregate raised the loss, as validators measured")
-    accepted: int = Field(description="contributions with a weight of at least 1")
-    paid: int = Field(description="contributions with a weight above 1")
+    accepted: int | None = Field(description="contributions with a weight of at least 1")
+    rewarded: int | None = Field(description="contributions with a weight above 1, which are paid")
     budget_wei: Wei
-    earned_wei: Wei
-    total_wei: Wei = Field(description="all that was earned up to and with this round")
+    earned_wei: Wei | None
+    total_wei: Wei = Field(description="all that its header says was earned up to and with this round")
     state_root: Hash
     settled_block: int
-    settled_at: int
-    final_at: int = Field(description="from then on the contract accepts claims against this round")
-    final: bool
+    settled_at: int | None
+    final_at: int | None = Field(description="end of the challenge window; demands for leaves can put off `final`")
+    final: bool = Field(description="whether nobody can take back its pay any more, so that claims are paid")
 
 
 class RoundSummary(RoundCore):
     """One settled round."""
 
-    contributions: int
+    contributions: int | None
 
 
 class RoundsAnswer(Dated):
-    """The settled rounds, the oldest first, and the numbers of those that were given up."""
+    """Settled rounds, the oldest first, and the numbers of those in between that were given up."""
 
     rounds: list[RoundSummary]
     void: list[int]
+    next: int | None = Field(description="`since` of the following page; null on the last")
 
 
 class Verdict(Answer):
@@ -175,30 +183,66 @@ class ValidatorPart(Answer):
     evidence: str | None = Field(description="available, missing or refused")
 
 
-class HeaderFields(Answer):
-    """The header that the validators signed."""
+class BodyFields(Answer):
+    """What a header says about the round."""
 
     run: Hex
     round: int
     attempt: int
-    previous: Hash
+    previous: Hash = Field(description="hash of the header before it in the pay chain; zero for the first")
     reveals: Hash
-    root: Hash
-    total_weight: str
-    total_amount_wei: Wei
-    leaf_count: int
     budget_wei: Wei
     state_root: Hash
     aggregate_hash: Hash
 
 
+class TreeFields(Answer):
+    """A header's leaves: their root and their sums."""
+
+    root: Hash
+    total_weight: str
+    total_amount_wei: Wei
+    leaf_count: int
+
+
+class HeaderFields(Answer):
+    """The header that the validators signed (EIP-712 `Header(Body body,Tree tree)`)."""
+
+    body: BodyFields
+    tree: TreeFields
+
+
+class FaultFound(Answer):
+    """What a challenge showed, and whether the signers have been slashed for it."""
+
+    fault: str
+    index: int = Field(description="the leaf with which it was shown")
+    by: Hex
+    block_number: int
+    punished: bool
+
+
+class SettlementOfRound(Answer):
+    """One settlement of a round; one that fell is followed by another with the next attempt."""
+
+    attempt: int
+    header_hash: Hash
+    stands: bool
+    signers: list[Hex]
+    settled_block: int
+    settled_tx: str
+    fault: FaultFound | None = Field(description="null too for a header that fell with an earlier one")
+
+
 class RoundAnswer(RoundCore, Dated):
-    """One settled round in full."""
+    """One settled round in full. Contributions and validators are empty where `recomputed` is false."""
 
     header: HeaderFields
-    header_hash: Hash
+    header_hash: Hash = Field(description="EIP-712 struct hash, which the contract keeps")
+    digest: Hash = Field(description="EIP-712 digest: the 32 bytes that were signed")
     aggregate_cid: str
     settled_tx: str
+    settlements: list[SettlementOfRound] = Field(description="all of the round's settlements, the oldest first")
     contributions: list[Contribution]
     validators: list[ValidatorPart]
 
@@ -220,7 +264,7 @@ class Participant(Answer):
     earned_wei: Wei
     claimed_wei: Wei
     reputation: int = Field(description="in parts of 1000000000")
-    weight: int
+    weight: int = Field(description="trainers: consensus weight in the last settled round")
     mean_score: float | None
     cluster: int | None
     reasons: dict[str, int] = Field(description="how often each reason was given")
@@ -230,6 +274,7 @@ class ParticipantsAnswer(Dated):
     """Everybody: trainers, then validators, each the best paid first."""
 
     participants: list[Participant]
+    next: int | None = Field(description="`offset` of the following page; null on the last")
 
 
 class PartInRound(Answer):
@@ -246,9 +291,10 @@ class PartInRound(Answer):
 
 
 class ParticipantAnswer(Participant, Dated):
-    """One member with all its rounds, the oldest first."""
+    """One member with its rounds, the oldest first."""
 
     rounds: list[PartInRound]
+    next: int | None = Field(description="`since` of the following page; null on the last")
 
 
 class ReputationPoint(Answer):
@@ -267,28 +313,32 @@ class ReputationAnswer(Dated):
     of: int
     on_chain: int = Field(description="what Reputation.reputationOf answers, decayed since it was shown to it")
     history: list[ReputationPoint]
+    next: int | None = Field(description="`since` of the following page; null on the last")
 
 
 class ClaimAnswer(Dated):
-    """What an account can claim, and the arguments of `Rewards.claim` that the contract accepts.
+    """What an account can claim, and the arguments of `Rewards.claim(run, tree, leaf, proof)`.
 
-    `header`, `leaf` and each node of `proof` have the contract's fields in the contract's order; integers of more
-    than 32 bits are decimal strings.
+    `tree` (OpenedTree), `leaf` (ClaimLeaf) and `detail` (LeafDetail) have the contract's fields in the contract's
+    order; integers of more than 32 bits are decimal strings. With `detail` in place of the leaf's last field they are
+    the arguments of `Reputation.materialise(tree, leaf, proof)`.
     """
 
     address: Hex
     run: Hex
     rewards_contract: Hex
     round: int
-    final: bool = Field(description="whether the contract accepts the proof already")
-    final_at: int
+    final: bool = Field(description="whether the contract accepts the proof now")
+    final_at: int = Field(description="end of the header's challenge window; demands for leaves can put off `final`")
+    header_hash: Hash
     cumulative_wei: Wei
     claimed_wei: Wei
-    due_wei: Wei = Field(description="what this claim pays")
-    pending_wei: Wei = Field(description="earned in rounds that cannot be claimed against yet")
-    header: list[Any]
+    due_wei: Wei = Field(description="what the claim pays now")
+    pending_wei: Wei = Field(description="earned beyond that, and not to be claimed yet")
+    tree: list[Any]
     leaf: list[Any]
-    proof: list[list[Any]]
+    detail: list[Any]
+    proof: list[Hash]
 
 
 class EventRow(Answer):
@@ -301,6 +351,7 @@ class EventRow(Answer):
     contract: str
     name: str
     arguments: dict[str, Any]
+    member: Hex | None = Field(description="account of the member whose slot or index the arguments name")
 
 
 class EventsAnswer(Dated):

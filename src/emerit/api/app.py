@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.resources import files
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emerit import PROTOCOL_VERSION, __version__
-from emerit.api import views
+from emerit.api import dispute_views, views
 from emerit.api.answers import (
     Alive,
     ClaimAnswer,
@@ -34,9 +34,10 @@ from emerit.api.answers import (
     RunAnswer,
     Version,
 )
-from emerit.api.problems import describe_problems, handle_errors, not_found
+from emerit.api.dispute_answers import ChallengesAnswer, GatewayAnswer, GatewayProblem
+from emerit.api.problems import GATEWAY, describe_problems, handle_errors, not_found
 from emerit.api.snapshot import Snapshot
-from emerit.indexer.index import Index
+from emerit.indexer.index import Index, Position
 
 HEADERS: Final = (
     (
@@ -48,14 +49,34 @@ HEADERS: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-cache"),
 )
+# A contract's client in a browser asks the gateway from any page.
+OPEN_HEADER: Final = (b"access-control-allow-origin", b"*")
 MAX_PAGE: Final = 500
+MAX_ROUNDS: Final = 1_000
+MAX_MEMBERS: Final = 1_000
 
 Address = Annotated[str, Path(pattern="^0x[0-9a-fA-F]{40}$", description="Owner account or operator")]
 Number = Annotated[int, Path(ge=0, lt=1 << 32, description="Number of the round")]
 _LIMIT = Query(ge=1, le=MAX_PAGE, description="At most so many")
-_SINCE = Query(ge=0, lt=1 << 32, description="Only rounds from this number on")
+_SINCE = Query(ge=0, lt=1 << 32, description="Rounds from this number on, the oldest first; without it the newest")
+_OFFSET = Query(ge=0, lt=1 << 32, description="`next` of the page before")
+_ROUNDS = Query(ge=1, le=MAX_ROUNDS, description="At most so many")
+_MEMBERS = Query(ge=1, le=MAX_MEMBERS, description="At most so many")
+_KIND = Query(description="Only disputes of this kind; may be repeated")
 _NAME = Query(max_length=64, description="Only events of this name; may be repeated")
 _BEFORE = Query(pattern="^[0-9]{1,15}:[0-9]{1,9}$", description="`next` of the page before")
+Sender = Annotated[
+    str, Path(pattern="^0x[0-9a-fA-F]{40}$", description="`sender` of OffchainLookup: the run's Reputation contract")
+]
+CallData = Annotated[
+    str,
+    Path(
+        pattern="^0x([0-9a-fA-F]{2})*$",
+        max_length=2 + 2 * dispute_views.SCORE_OF_BYTES,
+        description="`callData` of OffchainLookup: a call of scoreOf(address)",
+    ),
+]
+Kind = Literal["voided-header", "punishment", "equivocation", "demand", "fine"]
 
 
 class Source(Protocol):
@@ -93,7 +114,9 @@ def create_app(source: Source, health: Health, registry: CollectorRegistry) -> F
     )
     handle_errors(app)
     _run_routes(app, source)
+    _dispute_routes(app, source)
     _participant_routes(app, source)
+    _gateway_route(app, source)
     _operating_routes(app, health, registry)
     app.mount("/", StaticFiles(directory=str(files("emerit.api").joinpath("static")), html=True), name="page")
     app.add_middleware(Frame)
@@ -111,9 +134,11 @@ class Frame:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
 
+        added = (*HEADERS, OPEN_HEADER) if scope.get("path", "").startswith(GATEWAY) else HEADERS
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *HEADERS]
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         if scope["type"] == "http" and scope["method"] == "HEAD":
@@ -155,8 +180,10 @@ def _run_routes(app: FastAPI, source: Source) -> None:
         return reply(request, views.run_answer(_now(source)))
 
     @app.get("/v1/rounds", summary="The settled rounds", response_model=RoundsAnswer, responses=_errors(422))
-    def rounds(request: Request, since: Annotated[int, _SINCE] = 0) -> Response:
-        return reply(request, views.rounds_answer(_now(source), since))
+    def rounds(
+        request: Request, since: Annotated[int | None, _SINCE] = None, limit: Annotated[int, _ROUNDS] = MAX_ROUNDS
+    ) -> Response:
+        return reply(request, views.rounds_answer(_now(source), since, limit))
 
     @app.get(
         "/v1/rounds/{number}",
@@ -166,7 +193,7 @@ def _run_routes(app: FastAPI, source: Source) -> None:
     )
     def one_round(request: Request, number: Number) -> Response:
         now = _now(source)
-        state = "was given up" if number in now.void else "has not settled"
+        state = "was given up" if number in now.chronicle.void else "has not settled"
         return reply(request, views.round_answer(now, number), f"Round {number} {state}.")
 
     @app.get("/v1/events", summary="The events, the newest first", response_model=EventsAnswer, responses=_errors(422))
@@ -176,9 +203,48 @@ def _run_routes(app: FastAPI, source: Source) -> None:
         limit: Annotated[int, _LIMIT] = 50,
         before: Annotated[str | None, _BEFORE] = None,
     ) -> Response:
-        block, _, place = (before or "").partition(":")
-        position = (int(block), int(place)) if before else None
-        return reply(request, views.events_answer(_now(source), source.index, name or [], limit, position))
+        page = (limit, _position(before))
+        return reply(request, views.events_answer(_now(source), source.index, name or [], *page))
+
+
+def _position(before: str | None) -> Position | None:
+    block, _, place = (before or "").partition(":")
+    return (int(block), int(place)) if before else None
+
+
+def _dispute_routes(app: FastAPI, source: Source) -> None:
+    @app.get(
+        "/v1/challenges",
+        summary="Voided headers, punishments, demands and fines, the newest first",
+        response_model=ChallengesAnswer,
+        responses=_errors(422),
+    )
+    def challenges(
+        request: Request,
+        kind: Annotated[list[Kind] | None, _KIND] = None,
+        limit: Annotated[int, _LIMIT] = 50,
+        before: Annotated[str | None, _BEFORE] = None,
+    ) -> Response:
+        kinds: list[str] = [*(kind or ())]
+        page = (limit, _position(before))
+        return reply(request, dispute_views.challenges_answer(_now(source), source.index, kinds, *page))
+
+
+def _gateway_route(app: FastAPI, source: Source) -> None:
+    @app.get(
+        "/v1/ccip/{sender}/{data}",
+        summary="Gateway of Reputation.scoreOf (ERC-3668)",
+        response_model=GatewayAnswer,
+        responses={status: {**response, "model": GatewayProblem} for status, response in _errors(404, 422).items()},
+    )
+    def ccip(request: Request, sender: Sender, data: CallData) -> Response:
+        now, call = _now(source), bytes.fromhex(data[2:])
+        if sender.lower() != now.context.client.reputation_address.lower():
+            raise not_found(f"{sender} is not the reputation contract of this run.")
+        if call[:4] != dispute_views.SCORE_OF or len(call) != dispute_views.SCORE_OF_BYTES or any(call[4:16]):
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "data: It is not a call of scoreOf(address).")
+        account = "0x" + call[16:].hex()
+        return reply(request, dispute_views.gateway_answer(now, account), f"{account} is no account in this run.")
 
 
 def _participant_routes(app: FastAPI, source: Source) -> None:
@@ -186,10 +252,12 @@ def _participant_routes(app: FastAPI, source: Source) -> None:
         "/v1/participants",
         summary="Everybody, the best paid first",
         response_model=ParticipantsAnswer,
-        responses=_errors(),
+        responses=_errors(422),
     )
-    def participants(request: Request) -> Response:
-        return reply(request, views.participants_answer(_now(source)))
+    def participants(
+        request: Request, offset: Annotated[int, _OFFSET] = 0, limit: Annotated[int, _MEMBERS] = MAX_MEMBERS
+    ) -> Response:
+        return reply(request, views.participants_answer(_now(source), offset, limit))
 
     @app.get(
         "/v1/participants/{address}",
@@ -197,8 +265,13 @@ def _participant_routes(app: FastAPI, source: Source) -> None:
         response_model=ParticipantAnswer,
         responses=_errors(404, 422),
     )
-    def participant(request: Request, address: Address) -> Response:
-        return reply(request, views.participant_answer(_now(source), address), _not_member(address))
+    def participant(
+        request: Request,
+        address: Address,
+        since: Annotated[int | None, _SINCE] = None,
+        limit: Annotated[int, _LIMIT] = MAX_PAGE,
+    ) -> Response:
+        return reply(request, views.participant_answer(_now(source), address, since, limit), _not_member(address))
 
     @app.get(
         "/v1/reputation/{address}",
@@ -206,12 +279,18 @@ def _participant_routes(app: FastAPI, source: Source) -> None:
         response_model=ReputationAnswer,
         responses=_errors(404, 422),
     )
-    def reputation(request: Request, address: Address) -> Response:
+    def reputation(
+        request: Request,
+        address: Address,
+        since: Annotated[int | None, _SINCE] = None,
+        limit: Annotated[int, _ROUNDS] = MAX_ROUNDS,
+    ) -> Response:
         now = _now(source)
         entry = now.member(address)
         if entry is None:
             raise not_found(_not_member(address))
-        return reply(request, views.reputation_answer(now, entry, source.reputation_on_chain(entry.account)))
+        on_chain = source.reputation_on_chain(entry.account)
+        return reply(request, views.reputation_answer(now, entry, on_chain, since, limit))
 
     @app.get(
         "/v1/claims/{address}",

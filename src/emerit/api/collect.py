@@ -9,10 +9,13 @@ from typing import Any
 
 from emerit.api.digest import RoundDigest, Tally, digest, tally
 from emerit.api.evidence import EvidenceBook
+from emerit.api.finality import Finality
 from emerit.api.snapshot import Money, Snapshot
 from emerit.errors import EmeritError, RefusedError, StateError
+from emerit.indexer.chronicle import Chronicler
+from emerit.indexer.follow import Mark
 from emerit.indexer.index import Index, StepResult
-from emerit.protocol.types import RegistryEntry
+from emerit.protocol.types import RegistryEntry, Status
 from emerit.run.context import RunContext
 from emerit.run.ledger import Ledger, SettledEntry
 
@@ -28,26 +31,32 @@ class Collector:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._context, self._index, self._evidence, self._clock = context, index, evidence, clock
-        self._ledger = Ledger(context.client, context.manifest, context.params.validator_share_bps)
+        self._ledger = Ledger(context.client)
+        self._chronicler = Chronicler(index)
+        self._finality = Finality(context.client.is_final)
+        self._ended: Mark | None = None
         self._registry: tuple[RegistryEntry, ...] | None = None
         self._money: Money | None = None
-        self._void: tuple[int, ...] = ()
         self._digests: dict[bytes, tuple[SettledEntry, frozenset[bytes], RoundDigest]] = {}
         self._tallies: tuple[tuple[RoundDigest, ...], int, tuple[Tally, ...]] = ((), 0, ())
 
     def collect(self) -> tuple[Snapshot, StepResult]:
         """Bring everything to the chain's head and return it, with what the index took in.
 
-        A settlement that does not follow from the revealed weights does not end this: the rounds before it are
-        shown, with the trouble.
+        A standing header that does not follow from the revealed weights does not end this: the rounds before it are
+        shown in full, with the trouble.
 
         Raises:
             UnavailableError: chain or database did not answer.
             ChainError: the chain refused a read.
         """
         step = self._index.step()
-        self._read_members(step)
-        self._read_money(step)
+        self._drop_what_changed(step)
+        if self._registry is None:
+            self._registry = tuple(self._context.client.registry())
+        if self._money is None:
+            self._money = self._read_money()
+        chronicle = self._chronicler.read(step)
         status = self._context.client.status()
         trouble = self._follow(step)
         entries = tuple(self._ledger.entries)
@@ -59,35 +68,36 @@ class Collector:
             block=step.head,
             refreshed_at=int(self._clock()),
             status=status,
-            registry=self._registry or (),
-            money=self._money or Money(),
+            registry=self._registry,
+            money=self._money,
+            chronicle=chronicle,
             digests=digests,
+            final=self._count_final(entries, status),
             tallies=self._tally(digests),
-            void=self._void,
-            evidence_states={
-                r.evidence_hash: self._evidence.state(r.evidence_hash) for e in entries for r in e.weights
-            },
+            evidence_states={reveal.evidence_hash: self._evidence.state(reveal.evidence_hash) for reveal in reveals},
             trouble=trouble,
         )
         return snapshot, step
 
-    def _read_members(self, step: StepResult) -> None:
-        """Read the registry again when there was an event of Stakes, or when the chain was reorganised."""
-        if self._registry is None or step.rolled_back_blocks or "Stakes" in step.contracts:
-            self._registry = None  # should the read fail, the next turn tries again
-            self._registry = tuple(self._context.client.registry())
-
-    def _read_money(self, step: StepResult) -> None:
-        if self._money is None or step.rolled_back_blocks or "Rewards" in step.contracts:
+    def _drop_what_changed(self, step: StepResult) -> None:
+        """Forget the registry and the money when they may have changed; they are read again until that succeeds."""
+        anew = step.rolled_back_blocks > 0 or not step.follows(self._ended)
+        self._ended = step.ended
+        if anew:
+            self._finality.forget()
+        if anew or "Stakes" in step.contracts:
+            self._registry = None
+        if anew or "Rewards" in step.contracts:
             self._money = None
-            client, claimed = self._context.client, Counter[str]()
-            for row in self._index.named("Claimed"):
-                claimed[str(row["arguments"]["account"]).lower()] += int(row["arguments"]["amountWei"])
-            self._money = Money(client.funded(), client.refunded(), dict(claimed))
-        self._void = tuple(int(row["arguments"]["round"]) for row in self._index.named("RoundVoided"))
+
+    def _read_money(self) -> Money:
+        client, claimed = self._context.client, Counter[str]()
+        for row in self._index.named("Claimed"):
+            claimed[str(row["arguments"]["account"]).lower()] += int(row["arguments"]["amountWei"])
+        return Money(client.funded(), client.refunded(), dict(claimed))
 
     def _follow(self, step: StepResult) -> EmeritError | None:
-        """Replay what has settled; what settled above the last block that stayed is replayed again."""
+        """Replay the pay chain; what settled above the last block that stayed is replayed again."""
         entries = self._ledger.entries
         while entries and entries[-1].onchain.block > step.kept:
             entries.pop()
@@ -95,7 +105,11 @@ class Collector:
             self._ledger.update()
         except (StateError, RefusedError) as error:
             return error
-        return None
+        return self._ledger.fault.error if self._ledger.fault else None
+
+    def _count_final(self, entries: tuple[SettledEntry, ...], status: Status) -> int:
+        forgotten = status.round - self._context.params.history_rounds
+        return self._finality.count(entries, status.timestamp, forgotten)
 
     def _digest(self, entries: tuple[SettledEntry, ...]) -> tuple[RoundDigest, ...]:
         """Return all digests; one is worked out anew only when its round or the evidence for it has changed."""
@@ -111,10 +125,11 @@ class Collector:
         return tuple(item[2] for item in kept.values())
 
     def _work_out(self, entry: SettledEntry, records: Mapping[bytes, Mapping[str, Any]]) -> RoundDigest:
-        return digest(entry, self._registry or (), records, self._context.manifest.scoring.loss_unit)
+        return digest(entry, records, self._context.manifest.scoring.loss_unit)
 
     def _tally(self, digests: tuple[RoundDigest, ...]) -> tuple[Tally, ...]:
-        members = len(self._registry or ())
+        leaves = [len(item.entry.settlement.leaves) for item in digests[-1:]]  # the ledger may have read further on
+        members = max(len(self._registry or ()), *leaves, 0)
         if self._tallies[1] != members or self._tallies[0] != digests:
             self._tallies = (digests, members, tally(digests, members))
         return self._tallies[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -46,7 +46,7 @@ def why(role: Role, code: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What one validator said of one trainer: its weight on chain (None abstains), and its evidence's record."""
+    """What one validator (by registry index) said of one trainer: its weight on chain (None abstains), and why."""
 
     validator: int
     weight: int | None
@@ -70,6 +70,7 @@ class Weighing:
     """A validator's revealed vector, decoded: losses in nats (None abstains), weights by trainer slot."""
 
     reveal: WeightReveal
+    member: RegistryEntry
     base_loss: float | None
     health: float | None
     weights: tuple[int | None, ...]
@@ -90,31 +91,25 @@ class RoundDigest:
     @property
     def number(self) -> int:
         """The round's number."""
-        return self.entry.onchain.header.round
+        return self.entry.round
 
 
-def digest(
-    entry: SettledEntry,
-    registry: Sequence[RegistryEntry],
-    evidence: Mapping[bytes, Mapping[str, Any]],
-    loss_unit: float,
-) -> RoundDigest:
+def digest(entry: SettledEntry, evidence: Mapping[bytes, Mapping[str, Any]], loss_unit: float) -> RoundDigest:
     """Work a round out; `evidence` has the checked records that are there, by their hash."""
-    stakes = entry.info.stakes()
-    weighings = {
-        reveal.slot: _weighing(reveal, entry, stakes[reveal.slot], evidence.get(reveal.evidence_hash), loss_unit)
-        for reveal in entry.weights
-    }
+    members = entry.members
+    weighings: dict[int, Weighing] = {}
+    for reveal in entry.weights:
+        member = members.validator_in(reveal.slot)
+        if member is not None:
+            record = evidence.get(reveal.evidence_hash)
+            weighings[reveal.slot] = _weighing(reveal, member, entry, record, loss_unit)
     revealed = {item.slot for item in entry.contributions}
     parts: dict[int, Part] = {}
-    for member in registry[: len(entry.settlement.leaves)]:
-        if member.role is Role.TRAINER and member.slot in revealed:
-            parts[member.index] = _contributor(member, entry, weighings)
-        elif member.role is Role.VALIDATOR and (member.slot in weighings or stakes[member.slot]):
-            outcome = entry.settlement.validator_outcomes[member.slot]
-            parts[member.index] = Part(member.slot in weighings, str(outcome))
-        elif member.role is Role.TRAINER and member.active_in(entry.onchain.header.round):
-            parts[member.index] = Part(False, NOT_REVEALED)
+    for member in members.active_trainers():
+        shown = member.slot in revealed
+        parts[member.index] = _contributor(member, entry, weighings) if shown else Part(False, NOT_REVEALED)
+    for slot, outcome in entry.settlement.validator_outcomes.items():
+        parts[members.seats[slot]] = Part(slot in weighings, str(outcome))
     base = entry.settlement.consensus.base_loss
     loss = None if base is None else round(base * loss_unit, 9)
     health = [weighing.health for weighing in weighings.values() if weighing.health is not None]
@@ -122,21 +117,26 @@ def digest(
 
 
 def _weighing(
-    reveal: WeightReveal, entry: SettledEntry, stake: int, record: Mapping[str, Any] | None, loss_unit: float
+    reveal: WeightReveal,
+    member: RegistryEntry,
+    entry: SettledEntry,
+    record: Mapping[str, Any] | None,
+    loss_unit: float,
 ) -> Weighing:
     values = [
         None if code == minifloat.ABSTAIN else minifloat.decode(code)
-        for code in unpack_vector(reveal.vector, entry.info.trainer_slots)
+        for code in unpack_vector(reveal.vector, entry.members.trainer_slots)
     ]
     base, health = (None if v is None else round(v * loss_unit, 9) for v in (values[BASE_LANE], values[HEALTH_LANE]))
-    return Weighing(reveal, base, health, tuple(values[RESERVED_LANES:]), stake, record)
+    stake = entry.members.stake_lanes[reveal.slot]
+    return Weighing(reveal, member, base, health, tuple(values[RESERVED_LANES:]), stake, record)
 
 
 def _contributor(member: RegistryEntry, entry: SettledEntry, weighings: Mapping[int, Weighing]) -> Part:
     opinions, votes = [], Counter[str]()
     for weighing in weighings.values():
         record = (weighing.record or {}).get("trainers", {}).get(str(member.slot))
-        opinions.append(Opinion(weighing.reveal.index, weighing.weights[member.slot], record))
+        opinions.append(Opinion(weighing.member.index, weighing.weights[member.slot], record))
         if record is not None:
             votes[record["reason"]] += weighing.stake
     known = [opinion.record for opinion in opinions if opinion.record is not None]

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,7 +59,11 @@ def serve_api(options: ApiOptions) -> None:
         RefusedError: the run's manifest is not what the run names.
         UnavailableError: chain or IPFS did not answer at the start.
     """
-    listener = _listen(options.host, options.port)
+    with closing(_listen(options.host, options.port)) as listener:
+        _serve(options, listener)
+
+
+def _serve(options: ApiOptions, listener: socket.socket) -> None:
     metrics, pulse = Metrics("api"), Pulse()
 
     def observe(method: str, outcome: str) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from emerit.api.digest import RoundDigest, Tally
 from emerit.errors import EmeritError
-from emerit.protocol.types import RegistryEntry, Status
+from emerit.indexer.chronicle import Chronicle
+from emerit.protocol.types import ZERO_ADDRESS, RegistryEntry, Role, Status
 from emerit.run.context import RunContext
 
 
@@ -27,9 +28,10 @@ class Snapshot:
     Attributes:
         block: everything up to this block is in it.
         refreshed_at: unix time of this machine at which it was put together.
-        digests: the settled rounds, the oldest first.
+        chronicle: what the events say became of the rounds.
+        digests: the rounds whose headers stand and follow from what was revealed, the oldest first.
+        final: how many of them, from the oldest on, nobody can take back any more.
         tallies: each member's rounds added up, by registry index.
-        void: numbers of the rounds that were given up.
         trouble: why rounds after the last digest could not be followed, or None.
     """
 
@@ -39,31 +41,52 @@ class Snapshot:
     status: Status
     registry: tuple[RegistryEntry, ...]
     money: Money
+    chronicle: Chronicle
     digests: tuple[RoundDigest, ...]
+    final: int
     tallies: tuple[Tally, ...]
-    void: tuple[int, ...]
     evidence_states: Mapping[bytes, str]
     trouble: EmeritError | None
 
     @property
     def last(self) -> RoundDigest | None:
-        """The last settled round."""
+        """The last round that is paid and right."""
         return self.digests[-1] if self.digests else None
 
-    def round(self, number: int) -> RoundDigest | None:
-        """Return a settled round by its number."""
+    @property
+    def forgotten(self) -> int:
+        """The newest round that the contract no longer remembers; negative while it remembers all."""
+        return self.status.round - self.context.params.history_rounds
+
+    def digest(self, number: int) -> RoundDigest | None:
+        """Return a round that is paid and right, by its number."""
         return next((item for item in self.digests if item.number == number), None)
 
     def member(self, address: str) -> RegistryEntry | None:
         """Return the member with this account, else the one that this operator acts for, else None."""
         wanted = address.lower()
+        if wanted == ZERO_ADDRESS:  # the operator of those who have withdrawn
+            return None
         of_account = (entry for entry in self.registry if entry.account.lower() == wanted)
         of_operator = (entry for entry in self.registry if entry.operator.lower() == wanted)
         return next(of_account, None) or next(of_operator, None)
 
+    def account(self, index: int) -> str | None:
+        """Return the account with this registry index; None for one that has only just joined."""
+        return self.registry[index].account if 0 <= index < len(self.registry) else None
+
+    def holder(self, role: Role, slot: int, round_number: int) -> str | None:
+        """Return the account that has a slot in a round, by the registry's active ranges."""
+        found = (e for e in self.registry if e.role is role and e.slot == slot and e.active_in(round_number))
+        return next((entry.account for entry in found), None)
+
     def is_final(self, item: RoundDigest) -> bool:
-        """Return whether the contract accepts claims against this round."""
-        return item.entry.info.final_at <= self.status.timestamp
+        """Return whether nobody can take back the round's pay any more."""
+        return self.final > 0 and item.number <= self.digests[self.final - 1].number
+
+    def claimable(self, item: RoundDigest) -> bool:
+        """Return whether the contracts accept proofs against the round's header now."""
+        return self.is_final(item) and item.number > self.forgotten
 
     def claimed_wei(self, account: str) -> int:
         """Return what an account was paid."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
 from emerit.api.answers import (
     ClaimAnswer,
     Contracts,
@@ -18,22 +21,32 @@ from emerit.api.answers import (
     RunAnswer,
     Trouble,
 )
+from emerit.api.digest import RoundDigest
 from emerit.api.parts import (
     abi_fields,
     as_hex,
-    contribution,
+    contributions,
     header_fields,
     part_in_round,
     participant_fields,
     round_fields,
-    validator_part,
+    settlements_of,
+    validator_parts,
 )
 from emerit.api.snapshot import Snapshot
 from emerit.errors import StateError
+from emerit.indexer.chronicle import SettledHeader, position_of
 from emerit.indexer.index import Index, Position
 from emerit.indexer.rows import printable
+from emerit.protocol.eip712 import header_digest, opened
 from emerit.protocol.reputation import REPUTATION_ONE
+from emerit.protocol.settlement_tree import claim_leaf
 from emerit.protocol.types import RegistryEntry, Role
+
+T = TypeVar("T")
+Round = RoundDigest | SettledHeader
+_TRAINERS_ACTS: Final = frozenset({"ContributionCommitted", "ContributionRevealed"})
+_OF_A_SEAT: Final = frozenset({"Attested"})
 
 
 def run_answer(now: Snapshot) -> RunAnswer:
@@ -41,6 +54,7 @@ def run_answer(now: Snapshot) -> RunAnswer:
     context, status, client = now.context, now.status, now.context.client
     params, last = context.params, now.last
     header = last.entry.onchain.header if last else None
+    state = now.chronicle.last_state
     return RunAnswer(
         run=client.address,
         chain_id=context.chain_id,
@@ -55,7 +69,7 @@ def run_answer(now: Snapshot) -> RunAnswer:
         ),
         manifest_cid=params.manifest_cid,
         manifest_sha256=as_hex(params.manifest_hash),
-        state_root=as_hex(header.state_root if header else params.initial_state_root),
+        state_root=as_hex(state.header.body.state_root if state else params.initial_state_root),
         phase=status.phase.name.lower(),
         round=status.round,
         max_rounds=params.max_rounds,
@@ -73,76 +87,119 @@ def run_answer(now: Snapshot) -> RunAnswer:
         trainers=sum(entry.role is Role.TRAINER for entry in now.registry),
         validators=sum(entry.role is Role.VALIDATOR for entry in now.registry),
         settled_rounds=len(now.digests),
-        void_rounds=len(now.void),
+        unpaid_rounds=len(now.chronicle.settlements.keys() - now.chronicle.pay_chain.keys()),
+        void_rounds=len(now.chronicle.void),
         loss=last.loss if last else None,
         funded_wei=str(now.money.funded_wei),
         refunded_wei=str(now.money.refunded_wei),
-        owed_wei=str(header.total_amount_wei if header else 0),
+        owed_wei=str(header.tree.total_amount_wei if header else 0),
         claimed_wei=str(sum(now.money.claimed_wei.values())),
         trouble=Trouble(**now.trouble.as_dict()) if now.trouble else None,
         as_of_block=now.block,
     )
 
 
-def rounds_answer(now: Snapshot, since: int = 0) -> RoundsAnswer:
-    """The settled rounds from number `since` on, the oldest first."""
-    shown = [item for item in now.digests if item.number >= since]
-    rounds = [RoundSummary(contributions=len(item.entry.contributions), **round_fields(now, item)) for item in shown]
-    return RoundsAnswer(rounds=rounds, void=[n for n in now.void if n >= since], as_of_block=now.block)
+def window(items: Sequence[T], number: Callable[[T], int], since: int | None, limit: int) -> tuple[list[T], int | None]:
+    """Return a page of items in the order of their numbers, and where the next one begins (None after the last).
+
+    From `since` on the oldest come first; without it the page has the newest.
+    """
+    if since is None:
+        return list(items[-limit:]), None
+    shown = [item for item in items if number(item) >= since]
+    return shown[:limit], number(shown[limit]) if len(shown) > limit else None
+
+
+def rounds_answer(now: Snapshot, since: int | None, limit: int) -> RoundsAnswer:
+    """A page of the settled rounds, the oldest first."""
+    found = _settled_rounds(now)
+    page, following = window(sorted(found), lambda number: number, since, limit)
+    first = since if since is not None else page[0] if len(page) < len(found) else 0
+    rounds = [
+        RoundSummary(contributions=_contributions(found[number]), **round_fields(now, found[number])) for number in page
+    ]
+    void = [n for n in now.chronicle.void if n >= first and (following is None or n < following)]
+    return RoundsAnswer(rounds=rounds, void=void[-limit:], next=following, as_of_block=now.block)
+
+
+def _settled_rounds(now: Snapshot) -> dict[int, Round]:
+    """Every round that has settled: worked out where it is paid and right, else its last settlement."""
+    last: dict[int, Round] = {number: items[-1] for number, items in now.chronicle.settlements.items()}
+    return last | {item.number: item for item in now.digests}
+
+
+def _contributions(item: Round) -> int | None:
+    return len(item.entry.contributions) if isinstance(item, RoundDigest) else None
 
 
 def round_answer(now: Snapshot, number: int) -> RoundAnswer | None:
     """One settled round in full: every contribution with its verdicts, every validator's part; None if unsettled."""
-    item = now.round(number)
+    item = _settled_rounds(now).get(number)
     if item is None:
         return None
-    entry = item.entry
+    digest = item if isinstance(item, RoundDigest) else None
+    onchain = item.entry.onchain if isinstance(item, RoundDigest) else item
     return RoundAnswer(
         **round_fields(now, item),
-        header=header_fields(entry.onchain.header),
-        header_hash=as_hex(entry.onchain.header_hash),
-        aggregate_cid=printable(entry.onchain.aggregate_cid),
-        settled_tx=entry.onchain.tx_hash,
-        contributions=[contribution(now, item, place) for place in range(len(entry.contributions))],
-        validators=[validator_part(now, item, slot) for slot in range(entry.info.validator_slots)],
+        header=header_fields(onchain.header),
+        header_hash=as_hex(onchain.header_hash),
+        digest=as_hex(header_digest(now.context.chain_id, onchain.header)),
+        aggregate_cid=printable(onchain.aggregate_cid),
+        settled_tx=onchain.tx_hash,
+        settlements=settlements_of(now, number),
+        contributions=contributions(digest) if digest else [],
+        validators=validator_parts(now, digest) if digest else [],
         as_of_block=now.block,
     )
 
 
-def participants_answer(now: Snapshot) -> ParticipantsAnswer:
-    """Everybody: trainers, then validators, each the best paid first."""
-    rows = [Participant(**participant_fields(now, entry)) for entry in now.registry]
-    rows.sort(key=lambda row: (row.role == "validator", -int(row.earned_wei), row.index))
-    return ParticipantsAnswer(participants=rows, as_of_block=now.block)
+def participants_answer(now: Snapshot, offset: int, limit: int) -> ParticipantsAnswer:
+    """A page of everybody: trainers, then validators, each the best paid first."""
+    rows = [participant_fields(now, entry) for entry in now.registry]
+    rows.sort(key=lambda row: (row["role"] == "validator", -int(row["earned_wei"]), row["index"]))
+    more = offset + limit if offset + limit < len(rows) else None
+    page = [Participant(**row) for row in rows[offset : offset + limit]]
+    return ParticipantsAnswer(participants=page, next=more, as_of_block=now.block)
 
 
-def participant_answer(now: Snapshot, address: str) -> ParticipantAnswer | None:
-    """One participant with its rounds: what it earned in each, and why; None when it is not in the run."""
+def participant_answer(now: Snapshot, address: str, since: int | None, limit: int) -> ParticipantAnswer | None:
+    """One participant with a page of its rounds: what it earned in each, and why; None when it is not in the run."""
     entry = now.member(address)
     if entry is None:
         return None
-    rounds = [
-        part_in_round(now, item, entry) for item in now.digests if entry.index < len(item.entry.settlement.leaves)
-    ]
-    return ParticipantAnswer(**participant_fields(now, entry), rounds=rounds, as_of_block=now.block)
+    page, following = window(_with_leaf(now, entry), _number, since, limit)
+    rounds = [part_in_round(item, entry) for item in page]
+    return ParticipantAnswer(**participant_fields(now, entry), rounds=rounds, next=following, as_of_block=now.block)
 
 
-def reputation_answer(now: Snapshot, entry: RegistryEntry, on_chain: int) -> ReputationAnswer:
+def reputation_answer(
+    now: Snapshot, entry: RegistryEntry, on_chain: int, since: int | None, limit: int
+) -> ReputationAnswer:
     """A participant's MeritRank, round by round, beside what the contract answers."""
-    history = [
-        ReputationPoint(round=item.number, reputation=item.entry.settlement.leaves[entry.index].reputation)
-        for item in now.digests
-        if entry.index < len(item.entry.settlement.leaves)
-    ]
+    items = _with_leaf(now, entry)
+    page, following = window(items, _number, since, limit)
     return ReputationAnswer(
         address=entry.account,
         role=entry.role.name.lower(),
-        reputation=history[-1].reputation if history else 0,
+        reputation=_reputation(items[-1], entry) if items else 0,
         of=REPUTATION_ONE,
         on_chain=on_chain,
-        history=history,
+        history=[ReputationPoint(round=item.number, reputation=_reputation(item, entry)) for item in page],
+        next=following,
         as_of_block=now.block,
     )
+
+
+def _with_leaf(now: Snapshot, entry: RegistryEntry) -> list[RoundDigest]:
+    return [item for item in now.digests if entry.index < len(item.entry.settlement.leaves)]
+
+
+def _number(item: RoundDigest) -> int:
+    return item.number
+
+
+def _reputation(item: RoundDigest, entry: RegistryEntry) -> int:
+    return item.entry.settlement.leaves[entry.index].detail.reputation
 
 
 def claim_answer(now: Snapshot, address: str) -> ClaimAnswer | None:
@@ -154,7 +211,7 @@ def claim_answer(now: Snapshot, address: str) -> ClaimAnswer | None:
     entry = now.member(address)
     if entry is None:
         return None
-    rounds = [item for item in now.digests if entry.index < len(item.entry.settlement.leaves)]
+    rounds = _with_leaf(now, entry)
     if not rounds:
         raise StateError(
             "nothing-settled",
@@ -162,32 +219,47 @@ def claim_answer(now: Snapshot, address: str) -> ClaimAnswer | None:
             "Wait for the next settlement.",
         )
     item = next((each for each in reversed(rounds) if now.is_final(each)), rounds[-1])
-    settlement = item.entry.settlement
-    leaf, claimed = settlement.leaves[entry.index], now.claimed_wei(entry.account)
-    earned = rounds[-1].entry.settlement.leaves[entry.index].cumulative_amount_wei
+    settlement, payable = item.entry.settlement, now.claimable(item)
+    leaf, claimed_wei = settlement.leaves[entry.index], now.claimed_wei(entry.account)
+    earned_wei = rounds[-1].entry.settlement.leaves[entry.index].cumulative_amount_wei
+    due_wei = max(0, leaf.cumulative_amount_wei - claimed_wei) if payable else 0
     return ClaimAnswer(
         address=leaf.account,
         run=now.context.client.address,
         rewards_contract=now.context.client.rewards_address,
         round=item.number,
-        final=now.is_final(item),
-        final_at=item.entry.info.final_at,
+        final=payable,
+        final_at=item.entry.final_at,
+        header_hash=as_hex(settlement.header_hash),
         cumulative_wei=str(leaf.cumulative_amount_wei),
-        claimed_wei=str(claimed),
-        due_wei=str(max(0, leaf.cumulative_amount_wei - claimed)),
-        pending_wei=str(max(0, earned - max(leaf.cumulative_amount_wei, claimed))),
-        header=abi_fields(item.entry.onchain.header),
-        leaf=abi_fields(leaf),
-        proof=[
-            [as_hex(node.hash), str(node.weight), str(node.amount_wei)] for node in settlement.tree.proof(leaf.index)
-        ],
+        claimed_wei=str(claimed_wei),
+        due_wei=str(due_wei),
+        pending_wei=str(max(0, earned_wei - claimed_wei - due_wei)),
+        tree=abi_fields(opened(settlement.header)),
+        leaf=abi_fields(claim_leaf(leaf)),
+        detail=abi_fields(leaf.detail),
+        proof=[as_hex(node) for node in settlement.tree.proof(leaf.index)],
         as_of_block=now.block,
     )
 
 
 def events_answer(now: Snapshot, index: Index, names: list[str], limit: int, before: Position | None) -> EventsAnswer:
     """A page of the run's events from the index, the newest first."""
-    rows = [EventRow(**row) for row in index.events(names, limit=limit + 1, before=before)]
-    page = rows[:limit]
+    rows = index.events(names, limit=limit + 1, before=before)
+    page = [EventRow(**row, member=_member(now, row)) for row in rows[:limit]]
     more = f"{page[-1].block_number}:{page[-1].log_index}" if len(rows) > limit else None
     return EventsAnswer(events=page, next=more, as_of_block=now.block)
+
+
+def _member(now: Snapshot, row: Mapping[str, Any]) -> str | None:
+    """The account that an event is about, where it names a slot of a round, or an index of the registry."""
+    values, name = row["arguments"], row["name"]
+    if row["contract"] == "Stakes" and "index" in values:
+        return now.account(values["index"])
+    if row["contract"] != "TrainingRun" or "slot" not in values:
+        return None
+    if name in _OF_A_SEAT:
+        seat = now.chronicle.seats_at(position_of(row)).get(values["slot"])
+        return None if seat is None else now.account(seat)
+    role = Role.TRAINER if name in _TRAINERS_ACTS else Role(values.get("role", Role.VALIDATOR))
+    return now.holder(role, values["slot"], values["round"])

@@ -43,15 +43,15 @@ class AbiFunction:
         """Return the call data for these arguments (structs as tuples)."""
         return self.selector + encode(self.inputs, args)
 
-    def decode(self, data: bytes) -> tuple[Any, ...]:
-        """Return the values in `data`.
+    def decode(self, data: bytes, at: str = "this address") -> tuple[Any, ...]:
+        """Return the values in `data`, which the contract `at` an address answered.
 
         Raises ChainError `no-contract` for an empty answer and `call-undecodable` for a malformed one.
         """
         if not data and self.outputs:
             raise ChainError(
                 "no-contract",
-                f"{self.name}() returned nothing: there is no such contract at this address.",
+                f"{self.name}() returned nothing: there is no such contract at {at}.",
                 "Check the address and the chain.",
             )
         try:

@@ -14,12 +14,26 @@ from eth_abi.abi import encode
 from emerit.chain.abi import Abi
 from emerit.errors import PreconditionError
 
-CONTRACTS: Final = ("EmeritToken", "Stakes", "Rewards", "RunFactory", "TrainingRun", "Reputation")
+CONTRACTS: Final = (
+    "EmeritToken",
+    "Stakes",
+    "Rewards",
+    "Penalties",
+    "Disputes",
+    "Settlement",
+    "TrainingRun",
+    "Reputation",
+    "ReputationAdapter",
+    "RunFactory",
+)
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One compiled contract; `immutables` are the spans of the code that are filled in at deployment."""
+    """One compiled contract; `immutables` are the spans of the code that are filled in at deployment.
+
+    The interface of `TrainingRun` is all that a run's address answers, by its own code or by what it delegates to.
+    """
 
     name: str
     abi: Abi

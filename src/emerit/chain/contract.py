@@ -38,9 +38,9 @@ class Contract:
         values = self.chain.call(self.address, self.abi.functions[function], *args, which=which)
         return values[0] if len(values) == 1 else values
 
-    def write(self, sender: Sender, function: str, *args: Any, extra_gas: int = 0) -> Receipt:
+    def write(self, sender: Sender, function: str, *args: Any, value_wei: int = 0, extra_gas: int = 0) -> Receipt:
         """Send a transaction and wait for it. Raises as `Sender.send`."""
-        return sender.send(self.address, self.abi.functions[function].encode(*args), extra_gas=extra_gas)
+        return sender.send(self.address, self.abi.functions[function].encode(*args), value_wei, extra_gas)
 
     def event(self, name: str) -> AbiEvent:
         """Return the description of an event."""

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from eth_utils.address import to_checksum_address
 
-from emerit.chain.artifacts import CONTRACTS, load_artifact
+from emerit import PROTOCOL_VERSION
+from emerit.chain.artifacts import load_artifact
 from emerit.chain.contract import Contract, checked_address
 from emerit.chain.factory import FactoryClient
 from emerit.chain.records import CreatedRun
@@ -19,8 +20,17 @@ from emerit.chain.rpc import Chain
 from emerit.chain.transactions import Sender
 from emerit.errors import PreconditionError, UsageError
 
-# Each contract after those that its constructor names.
-_ORDER: Final = ("EmeritToken", "Stakes", "Rewards", "TrainingRun", "Reputation", "RunFactory")
+# Each contract after those that its constructor names. Runs are deployed by the factory.
+DEPLOYED: Final = (
+    "EmeritToken",
+    "Stakes",
+    "Rewards",
+    "Penalties",
+    "Disputes",
+    "Settlement",
+    "Reputation",
+    "RunFactory",
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class Deployment:
     @property
     def is_complete(self) -> bool:
         """Whether every contract has an address."""
-        return set(self.addresses) == set(CONTRACTS)
+        return set(self.addresses) == set(DEPLOYED)
 
     def runs(self, chain: Chain) -> list[CreatedRun]:
         """Return all runs of this deployment's factory, oldest first."""
@@ -65,6 +75,7 @@ class Deployment:
         """Write the file, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         fields = {
+            "protocol": PROTOCOL_VERSION,
             "chain_id": self.chain_id,
             "block": self.block,
             "addresses": dict(self.addresses),
@@ -81,7 +92,8 @@ class Deployment:
     def load(cls, path: Path) -> Deployment:
         """Read a complete deployment.
 
-        Raises PreconditionError `deployment-missing` or `deployment-incomplete`; UsageError `deployment-invalid`.
+        Raises PreconditionError `deployment-missing`, `deployment-incomplete` or `deployment-version`; UsageError
+        `deployment-invalid`.
         """
         if not path.is_file():
             raise PreconditionError(
@@ -91,7 +103,7 @@ class Deployment:
         if not deployment.is_complete:
             raise PreconditionError(
                 "deployment-incomplete",
-                f"{path} has {len(deployment.addresses)} of {len(CONTRACTS)} contracts: a deployment was interrupted.",
+                f"{path} has {len(deployment.addresses)} of {len(DEPLOYED)} contracts: a deployment was interrupted.",
                 "Run emerit deploy again; it continues.",
             )
         return deployment
@@ -146,7 +158,7 @@ def deploy_all(
     known.verify(chain)
     addresses, versions = dict(known.addresses), dict(known.versions)
     deployment = known
-    for name in _ORDER:
+    for name in DEPLOYED:
         reused = name in addresses
         if not reused:
             arguments = _arguments(name, addresses, cap_wei, unbonding_seconds, minter or sender.address)
@@ -169,10 +181,14 @@ def _arguments(
         return (minter, cap_wei)
     if name == "Stakes":
         return (unbonding_seconds,)
-    if name == "TrainingRun":
+    if name == "Penalties":
         return (addresses["Stakes"], addresses["Rewards"])
+    if name == "Disputes":
+        return (addresses["Stakes"], addresses["Rewards"], addresses["Penalties"])
+    if name == "Settlement":
+        return (addresses["Stakes"], addresses["Rewards"], addresses["Disputes"])
     if name == "RunFactory":
-        return (addresses["TrainingRun"], addresses["Reputation"])
+        return (addresses["Settlement"], addresses["Reputation"])
     return ()
 
 
@@ -211,12 +227,11 @@ def _check_settings(chain: Chain, deployment: Deployment, cap_wei: int, unbondin
     found_wanted = {
         "the token's cap": (read("EmeritToken", "cap"), cap_wei),
         "the unbonding time": (read("Stakes", "unbondingSeconds"), unbonding_seconds),
-        "the runs' Stakes": (address("TrainingRun", "stakes"), deployment.stakes),
-        "the runs' Rewards": (address("TrainingRun", "rewards"), deployment.rewards),
-        "the factory's TrainingRun": (
-            address("RunFactory", "trainingRunImplementation"),
-            deployment.addresses["TrainingRun"],
-        ),
+        "the runs' Stakes": (address("Settlement", "stakes"), deployment.stakes),
+        "the runs' Rewards": (address("Settlement", "rewards"), deployment.rewards),
+        "the runs' Disputes": (address("Settlement", "disputes"), deployment.addresses["Disputes"]),
+        "the runs' Penalties": (address("Disputes", "penalties"), deployment.addresses["Penalties"]),
+        "the factory's Settlement": (address("RunFactory", "core"), deployment.addresses["Settlement"]),
         "the factory's Reputation": (
             address("RunFactory", "reputationImplementation"),
             deployment.addresses["Reputation"],
@@ -235,10 +250,21 @@ def _read(path: Path) -> Deployment:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         addresses = {str(name): checked_address(str(value)) for name, value in fields["addresses"].items()}
-        if unknown := set(addresses) - set(CONTRACTS):
+        chain_id, block = int(fields["chain_id"]), int(fields["block"])
+        _check_version(path, fields.get("protocol", 1))
+        if unknown := set(addresses) - set(DEPLOYED):
             raise ValueError(f"unknown contracts {', '.join(sorted(unknown))}")
-        return Deployment(int(fields["chain_id"]), int(fields["block"]), addresses, dict(fields["versions"]))
+        return Deployment(chain_id, block, addresses, dict(fields["versions"]))
     except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise UsageError(
             "deployment-invalid", f"{path} is not a deployment file: {error!r}.", "Restore or delete it."
         ) from error
+
+
+def _check_version(path: Path, version: object) -> None:
+    if version != PROTOCOL_VERSION:
+        raise PreconditionError(
+            "deployment-version",
+            f"The contracts that {path} names speak protocol version {version}, this program {PROTOCOL_VERSION}.",
+            "Use the version of emerit that deployed them, or deploy again with another file.",
+        )

@@ -36,6 +36,10 @@ class FactoryClient:
         """Return whether this factory created the run."""
         return bool(self._contract.read("isRun", address))
 
+    def unbonding_seconds(self) -> int:
+        """Return how long the deployment binds stakes after their members left."""
+        return int(self._contract.read("unbondingSeconds"))
+
     def runs(self, from_block: int = 0) -> list[CreatedRun]:
         """Return all runs of this factory since a block, oldest first."""
         chain = self._contract.chain

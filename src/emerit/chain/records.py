@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emerit.protocol.types import Header
+from emerit.protocol.types import Fault, Header, Leaf
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +72,10 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class CommitEvent:
-    """The event `ContributionCommitted` as the chain has it."""
-
-    round: int
-    index: int
-    commitment: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class ContributionCommit:
-    """The trainer with this registry index, in this slot, committed in the round."""
+    """The event `ContributionCommitted`: the trainer in this slot committed in the round."""
 
     round: int
-    index: int
     slot: int
     commitment: bytes
 
@@ -101,14 +91,114 @@ class Attestation:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedEpoch:
+    """The event `EpochOpened`: who votes from this round on; see `OpenedRound`."""
+
+    epoch: int
+    round: int
+    stake_lanes: tuple[int, ...]
+    seats: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRound:
+    """The event `RoundOpened`, with the `EpochOpened` that holds for the round.
+
+    Attributes:
+        expected: how many trainers the round waits for.
+        held_wei: what the run's pool had received, less refunds.
+        stake_lanes: voting weight of each of the 16 validator slots, in stake units.
+        seats: registry index of each of the 16 validator slots; means nothing where the voting weight is 0.
+    """
+
+    round: int
+    block: int
+    assign_seed: bytes
+    registry_size: int
+    trainer_slots: int
+    expected: int
+    held_wei: int
+    stake_lanes: tuple[int, ...] = ()
+    seats: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SettledRound:
     """The event `Settled`: the header that 2/3 of the stake signed, and where the aggregate may be found."""
 
     header: Header
     aggregate_cid: str
     header_hash: bytes
+    signer_mask: int
     block: int
     tx_hash: str
+
+    @property
+    def round(self) -> int:
+        """The round that it settles."""
+        return self.header.body.round
+
+    @property
+    def attempt(self) -> int:
+        """How often the round was settled before, and lost its pay again."""
+        return self.header.body.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class VoidedHeader:
+    """The event `HeaderVoided`: a challenge took back the pay of this settlement and of all after it."""
+
+    round: int
+    attempt: int
+    fault: Fault
+    index: int
+    by: str
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class PunishedHeader:
+    """The event `Punished`: the signers of a voided header were slashed."""
+
+    round: int
+    attempt: int
+    signer_mask: int
+    slashed_wei: int
+    challenger: str
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class DemandedLeaf:
+    """The event `Demanded`: somebody put up a bond to be shown a leaf until `deadline` (unix seconds)."""
+
+    round: int
+    attempt: int
+    index: int
+    by: str
+    deadline: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredLeaf:
+    """The event `Answered`: a leaf that was demanded, as it is under the settled root."""
+
+    round: int
+    attempt: int
+    index: int
+    leaf: Leaf
+    proof: tuple[bytes, ...]
+    by: str
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoidedRound:
+    """The event `RoundVoided`: the round was given up without a settlement."""
+
+    round: int
+    block: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,13 @@ from emerit.chain.abi import AbiError
 from emerit.chain.artifacts import CONTRACTS, load_artifact
 from emerit.chain.errors_table import ERRORS, kebab
 from emerit.errors import ChainError
-from emerit.protocol.types import Phase, Role
+from emerit.protocol.types import Fault, Phase, Role
 
 _HEX = re.compile(r"0x[0-9a-fA-F]*")
 _ERROR_STRING = bytes.fromhex("08c379a0")
 _PANIC = bytes.fromhex("4e487b71")
-_TIME_NAMES = ("until", "finalAt", "deadline")
-_ENUMS = {"enum Phase": Phase, "enum Role": Role}
+_TIME_NAMES = ("until", "endedAt", "claimableUntil", "deadline")
+_ENUMS = {"enum Phase": Phase, "enum Role": Role, "enum Fault": Fault}
 _LAST_TIME_SECONDS = 253_402_300_799
 
 

@@ -183,7 +183,7 @@ class Chain:
 
         Raises ChainError: the decoded custom error, `no-contract` or `call-undecodable`.
         """
-        return function.decode(self.call_raw(to, function.encode(*args), sender, which))
+        return function.decode(self.call_raw(to, function.encode(*args), sender, which), to)
 
     # ---- logs
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
-from emerit.chain.contract import Contract
+from emerit.chain.artifacts import load_artifact
+from emerit.chain.contract import Contract, checked_address
 from emerit.chain.events import RunEvents
-from emerit.chain.records import Attestation, CommitEvent, ContributionCommit, SettledRound
+from emerit.chain.records import (
+    AnsweredLeaf,
+    Attestation,
+    ContributionCommit,
+    DemandedLeaf,
+    OpenedRound,
+    PunishedHeader,
+    SettledRound,
+    VoidedHeader,
+    VoidedRound,
+)
 from emerit.chain.rpc import BlockTag, Chain
 from emerit.chain.token import Token
-from emerit.protocol.types import (
-    ContributionReveal,
-    RegistryEntry,
-    Role,
-    RoundInfo,
-    RoundStatus,
-    RunParams,
-    Status,
-    WeightReveal,
-)
+from emerit.errors import RefusedError, StateError
+from emerit.protocol.registry import Members, registry_snapshot
+from emerit.protocol.types import ContributionReveal, RegistryEntry, Role, RoundInfo, RunParams, Status, WeightReveal
 
 _PAGE = 128
 
@@ -27,8 +32,9 @@ class RunReader:
     """Reads of the run at an address; its Stakes, Rewards, Reputation and token are asked from the run itself.
 
     Every read may raise ChainError (`no-contract` when the address is not a run) and UnavailableError.
-    Reads of events refresh an incremental cache, see `RunEvents`; `keep_rounds` is for that. `from_block` is
-    a block before which the run did not exist, if one is known.
+    The contract remembers `historyRounds` rounds; what is older comes from events. Reads of events refresh an
+    incremental cache, see `RunEvents`; `keep_rounds` is for that. `from_block` is a block before which the run did
+    not exist, if one is known.
     """
 
     def __init__(self, chain: Chain, run: str, from_block: int = 0, keep_rounds: int = 8) -> None:
@@ -36,11 +42,23 @@ class RunReader:
         self.contract = Contract(chain, "TrainingRun", run)
         self.address = self.contract.address
         self._from_block = from_block
-        self._slots: dict[int, int] = {}
-        self._slots_generation = 0
         self._status = self.contract.abi.functions["status"]
         self._status_data = self._status.encode()
-        self._events = RunEvents(chain, self.address, self.contract.abi, self._round_span, keep_rounds)
+        self._events = RunEvents(chain, self.address, self.contract.abi, lambda: self.start_block, keep_rounds)
+
+    def check_version(self) -> None:
+        """Check that the run is of this program's contracts.
+
+        Raises RefusedError `protocol-version`, when it is another contract, or none.
+        """
+        code = self.chain.code(self.address)
+        if not load_artifact("TrainingRun").matches(code):
+            what = "a contract of another version" if code else "no contract"
+            raise RefusedError(
+                "protocol-version",
+                f"At {self.address} on {self.chain.display_url} is {what}, not a run of this version of emerit.",
+                "Check the run's address and the chain, or install the version of emerit that the run was made with.",
+            )
 
     # ---- the contracts around the run (they never change)
 
@@ -84,9 +102,8 @@ class RunReader:
 
     @cached_property
     def start_block(self) -> int:
-        """The block in which the run was created: that of its first event, looked for from `from_block` on."""
-        first = self.chain.first_log(self.address, self._from_block)
-        return self._from_block if first is None else first.block_number
+        """The block in which the run was created."""
+        return max(self._from_block, int(self.contract.read("createdBlock")))
 
     @cached_property
     def _params(self) -> RunParams:
@@ -97,10 +114,10 @@ class RunReader:
     def status(self, which: BlockTag = "latest") -> Status:
         """Return everything that a node polls, in one call."""
         data = self.chain.call_raw(self.address, self._status_data, which=which)
-        return Status.from_abi(self._status.decode(data)[0])
+        return Status.from_abi(self._status.decode(data, self.address)[0])
 
     def round_info(self, round: int) -> RoundInfo:
-        """Return one round's facts; `status` is NONE for a round that has not been opened."""
+        """Return a round as the contract remembers it; `status` is NONE for one not yet opened, or forgotten."""
         return RoundInfo.from_abi(self.contract.read("roundInfo", round))
 
     def params(self) -> RunParams:
@@ -109,7 +126,7 @@ class RunReader:
 
     def sponsor(self) -> str:
         """Return who created the run and may close it."""
-        return self._address("sponsor")
+        return checked_address(self.contract.read("sponsor"))
 
     def next_round(self) -> int:
         """Return the round that a member who joins now first takes part in."""
@@ -139,19 +156,39 @@ class RunReader:
         return self._entry("entryOf", account)
 
     def entry_of_operator(self, operator: str) -> RegistryEntry | None:
-        """Return the member that this operator acts for, or None."""
-        return self._entry("entryOfOperator", operator)
+        """Return the member that this operator acts for now, or None."""
+        entry = self._entry("entryOfOperator", operator)  # which knows former keys too
+        return entry if entry is not None and entry.operator.lower() == operator.lower() else None
 
-    def expected_in(self, index: int) -> int:
-        """Return the last round in which the trainer with this index is expected; 2^32 - 1 if in none."""
-        return int(self.contract.read("expectedIn", index))
+    def withdrawable_at(self, index: int) -> int:
+        """Return when a member that left can withdraw (unix time); 0 while that is not known yet."""
+        return int(self.stakes.read("withdrawableAt", self.address, index))
+
+    def active_counts(self) -> tuple[int, int]:
+        """Return how many trainers and validators have not left."""
+        trainers, validators = self.stakes.read("activeCounts", self.address)
+        return int(trainers), int(validators)
+
+    def expected_in(self, operator: str) -> int:
+        """Return the last round in which the operator's trainer is expected; 2^32 - 1 if in none."""
+        return int(self.contract.read("expectedIn", operator))
+
+    def members_in(self, round: int, registry: Sequence[RegistryEntry] | None = None) -> Members:
+        """Return who takes part in a round, and with which slots; `registry` if it has just been read.
+
+        Raises StateError `round-unknown` for a round that has not opened; `registry-inconsistent`.
+        """
+        opened = self.opened(round)
+        if opened is None:
+            raise StateError("round-unknown", f"Round {round} has not opened.", "Wait for it, or correct its number.")
+        entries = registry_snapshot(self.registry() if registry is None else registry, opened.registry_size)
+        return Members(round, entries, opened.trainer_slots, opened.stake_lanes, opened.seats)
 
     # ---- a round's events
 
     def commits(self, round: int) -> list[ContributionCommit]:
         """Return the commitments to contributions, in the order of the chain."""
-        found = self._events.of_round(CommitEvent, round)
-        return [ContributionCommit(each.round, each.index, self._slot(each.index), each.commitment) for each in found]
+        return self._events.of_round(ContributionCommit, round)
 
     def reveals(self, round: int) -> list[ContributionReveal]:
         """Return the revealed contributions, in the order in which they entered the hash of reveals."""
@@ -162,12 +199,46 @@ class RunReader:
         return self._events.of_round(WeightReveal, round)
 
     def attestations(self, round: int) -> list[Attestation]:
-        """Return who signed which header, in the order of the chain."""
+        """Return who signed which header with a transaction of its own, in the order of the chain."""
         return self._events.of_round(Attestation, round)
 
-    def settled(self, from_round: int = 0) -> list[SettledRound]:
-        """Return the settled rounds from `from_round` on."""
-        return self._events.settled(from_round)
+    # ---- what the rounds became, from events
+
+    def opened(self, round: int) -> OpenedRound | None:
+        """Return with what a round opened, None for one that has not."""
+        return self._events.story().opened.get(round)
+
+    def pay_chain(self) -> list[SettledRound]:
+        """Return the settlements whose headers stand, in the order of their rounds: what is owed."""
+        return list(self._events.story().pay_chain)
+
+    def state_chain(self) -> list[SettledRound]:
+        """Return the first settlement of each round, in order: the history of the model's state."""
+        return list(self._events.story().state_chain)
+
+    def settlements(self) -> list[SettledRound]:
+        """Return every settlement, those included that a challenge took back."""
+        return list(self._events.story().settlements)
+
+    def voided_headers(self) -> list[VoidedHeader]:
+        """Return the challenges that succeeded."""
+        return self._events.story().of(VoidedHeader)
+
+    def punished_headers(self) -> list[PunishedHeader]:
+        """Return the slashings of a voided header's signers."""
+        return self._events.story().of(PunishedHeader)
+
+    def demands(self) -> list[DemandedLeaf]:
+        """Return the leaves that were demanded."""
+        return self._events.story().of(DemandedLeaf)
+
+    def answers(self) -> list[AnsweredLeaf]:
+        """Return the leaves that were shown."""
+        return self._events.story().of(AnsweredLeaf)
+
+    def voided_rounds(self) -> list[int]:
+        """Return the rounds that were given up without a settlement."""
+        return [each.round for each in self._events.story().of(VoidedRound)]
 
     # ---- settlement and money
 
@@ -181,11 +252,18 @@ class RunReader:
         return value if any(value) else None
 
     def final_at(self, round: int) -> int:
-        """Return the unix time from which the round's header can be claimed against; 0 if it has none."""
+        """Return when the challenge window of the round's header ends (unix time); 0 if it has none.
+
+        Demands for leaves can put off what `is_final` says.
+        """
         return int(self.contract.read("finalAt", round))
 
+    def is_final(self, round: int) -> bool:
+        """Return whether the round's header stands and cannot be challenged any more, so that claims are paid."""
+        return bool(self.contract.read("isFinal", round))
+
     def settled_total_wei(self) -> int:
-        """Return what the last settled header owes in total, claimed or not."""
+        """Return what the head of the pay chain owes in total, claimed or not."""
         return int(self.contract.read("settledTotalWei"))
 
     def funded(self) -> int:
@@ -210,24 +288,6 @@ class RunReader:
 
     # ---- helpers
 
-    def _address(self, function: str) -> str:
-        return Contract(self.chain, "TrainingRun", self.contract.read(function)).address
-
     def _entry(self, function: str, address: str) -> RegistryEntry | None:
         entry = RegistryEntry.from_abi(self.stakes.read(function, self.address, address))
         return None if entry.role is Role.NONE else entry
-
-    def _slot(self, index: int) -> int:
-        """Return the slot of a member (it never changes, unless the chain is reorganised)."""
-        if self._slots_generation != self._events.generation or index not in self._slots:
-            self._slots_generation = self._events.generation
-            self._slots = {entry.index: entry.slot for entry in self.registry()}
-        return self._slots[index]
-
-    def _round_span(self, round: int) -> tuple[int, int] | None:
-        info = self.round_info(round)
-        if info.status is RoundStatus.NONE:
-            return None
-        following = self.round_info(round + 1)
-        last = info.settled_block or following.opened_block or self.chain.block_number()
-        return info.opened_block, last

@@ -11,6 +11,10 @@ from emerit.cli.output import print_json, print_record, say, say_step, to_wei
 from emerit.cli.place import place, sender_for
 from emerit.errors import PreconditionError
 
+# Longer than any dispute under any clock of `emerit.protocol.presets`.
+UNBONDING_SECONDS = 7 * 86_400
+MOST_UNBONDING = 2**32 - 1
+
 
 def deploy(
     rpc_url: RpcOption = None,
@@ -20,7 +24,14 @@ def deploy(
     password_file: PasswordOption = None,
     deployment: DeploymentOption = None,
     token_cap: Annotated[str, typer.Option(help="Most tokens that can ever exist")] = "1000000000",
-    unbonding_seconds: Annotated[int, typer.Option(min=0, help="How long stakes stay bound after leaving")] = 3600,
+    unbonding_seconds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_UNBONDING,
+            help="How long stakes stay bound after leaving; default: a week, on a devnet an hour",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Deploy the contracts; a second call finds them again and deploys nothing.
@@ -40,6 +51,10 @@ def deploy(
     from emerit.chain.deployment import deploy_all
 
     path = where.deployment_path(chain)
+    if unbonding_seconds is None:
+        from emerit.devnet.devnet import UNBONDING_SECONDS as DEVNET_SECONDS
+
+        unbonding_seconds = DEVNET_SECONDS if where.devnet is not None else UNBONDING_SECONDS
     made = 0
 
     def on_step(name: str, _address: str, reused: bool) -> None:

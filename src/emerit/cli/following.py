@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from emerit.chain.records import SettledRound
     from emerit.chain.run_client import RunClient
     from emerit.cli.place import Place
-    from emerit.protocol.types import RegistryEntry
+    from emerit.protocol.types import Leaf, RegistryEntry
     from emerit.run.context import RunContext
     from emerit.run.ledger import Ledger
 
@@ -24,13 +24,20 @@ def context_of(where: Place, client: RunClient) -> RunContext:
     return open_run(client, BlobStore(where.settings.ipfs_api))
 
 
-def ledger_of(where: Place, client: RunClient, context: RunContext | None = None) -> Ledger:
-    """The run's settlements, each recomputed and checked."""
+def ledger_of(client: RunClient) -> Ledger:
+    """The settlements that stand, each recomputed and checked; one that is wrong ends it with a warning.
+
+    Raises:
+        RefusedError: `protocol-version`, when the address is not a run of this version.
+    """
+    from emerit.cli.output import warn
     from emerit.run.ledger import Ledger
 
-    context = context or context_of(where, client)
-    ledger = Ledger(client, context.manifest, context.params.validator_share_bps)
+    client.check_version()
+    ledger = Ledger(client)
     ledger.update()
+    if ledger.fault is not None:
+        warn(ledger.fault.error)
     return ledger
 
 
@@ -50,6 +57,11 @@ def entry_in(client: RunClient, address: str) -> RegistryEntry:
     return entry
 
 
+def weight_in(entry: RegistryEntry, leaf: Leaf) -> int:
+    """A trainer's consensus weight in its leaf; 0 for validators, whose field says something else."""
+    return leaf.detail.weight if entry.role.name == "TRAINER" else 0
+
+
 def model_folder(where: Place, client: RunClient) -> Path:
     """Where this machine keeps a run's state for the `emerit model` commands; one folder for each run and chain."""
     from emerit.run.options import node_folder_name
@@ -58,15 +70,15 @@ def model_folder(where: Place, client: RunClient) -> Path:
 
 
 def settled_until(client: RunClient, round_number: int | None) -> list[SettledRound]:
-    """The settled rounds, up to the one named.
+    """The settled rounds whose aggregates made the model, in order, up to the one named.
 
     Raises:
         UsageError: `round-not-settled`.
     """
-    settled = client.settled()
+    settled = client.state_chain()
     if round_number is None:
         return settled
-    known = [item.header.round for item in settled]
+    known = [item.round for item in settled]
     if round_number not in known:
         raise UsageError(
             "round-not-settled",

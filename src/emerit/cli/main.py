@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from emerit import __version__
-from emerit.cli import deploy, devnet, model, nodes, reputation, rewards, runs, serve, stake, token, wallet
+from emerit.cli import audit, deploy, devnet, model, nodes, reputation, rewards, runs, serve, stake, token, wallet
 from emerit.cli.output import print_error
 from emerit.errors import EmeritError, PreconditionError, UsageError
 
@@ -27,6 +27,7 @@ app.add_typer(nodes.validator, name="validator", help="Run a validator for rewar
 app.add_typer(rewards.app, name="rewards", help="What an account earned and why, and claiming it.")
 app.add_typer(reputation.app, name="reputation", help="Ask for reputation.")
 app.add_typer(model.app, name="model", help="Export a run's model, sample from it, evaluate it.")
+app.command("audit")(audit.audit)
 app.add_typer(serve.app, name="api", help="Serve the HTTP API and its page.")
 app.add_typer(wallet.app, name="wallet", help="Keystores of this machine.")
 app.add_typer(stake.app, name="stake", help="Bonds and stakes: join, add, leave, withdraw, change the operator.")

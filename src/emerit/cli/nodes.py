@@ -1,4 +1,4 @@
-"""`emerit trainer start|status` and `emerit validator start|status`."""
+"""`emerit trainer start|status|estimate` and `emerit validator start|status`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from emerit.cli.estimate import estimate
 from emerit.cli.options import (
     DeploymentOption,
     IpfsOption,
@@ -110,6 +111,9 @@ validator.command("start")(
 )
 
 
+trainer.command("estimate")(estimate)
+
+
 @trainer.command("status")
 @validator.command("status")
 def status(data_dir: DataOption = None, as_json: JsonOption = False) -> None:
@@ -143,7 +147,8 @@ def _row(path: Path) -> dict[str, Any]:
 def _line(row: dict[str, Any]) -> str:
     account, _, rest = row["node"].partition("-")
     phase = row.get("phase", "unknown").lower().replace("_", " ")
-    text = f"{account} on run 0x{rest[:8]}…: {row['state']}, round {row.get('round', 'unknown')}"
+    role = f"{row['role']} " if row.get("role") else ""
+    text = f"{role}{account} on run 0x{rest[:8]}…: {row['state']}, round {row.get('round', 'unknown')}"
     if row["state"] != "finished":
         text += f", {phase}, waiting for {row['waiting_for']}"
     return f"{text} ({row['seconds_ago']} s ago)"

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from emerit.errors import EmeritError, UsageError
@@ -49,6 +50,11 @@ def print_error(error: EmeritError, *, as_json: bool) -> None:
         print(f"  fix: {error.fix}", file=sys.stderr)
 
 
+def warn(error: EmeritError) -> None:
+    """Print on standard error what is wrong although the command goes on."""
+    print(f"warning {error.code}: {error.cause}\n  fix: {error.fix}", file=sys.stderr)
+
+
 def progress(label: str) -> Callable[[int, int], None]:
     """Return a callback `(done, total)` that keeps one line on a terminal up to date, and is silent elsewhere."""
 
@@ -63,6 +69,11 @@ def tokens(wei: int) -> str:
     """Wei as whole tokens for people, rounded down to four decimals; machines get wei."""
     unit = 10**DECIMALS
     return f"{wei // unit:,}.{wei % unit * 10**4 // unit:04d} {TOKEN}"
+
+
+def when(unix_seconds: int) -> str:
+    """A time for people, in UTC."""
+    return f"{datetime.fromtimestamp(unix_seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def to_wei(amount: str, *, zero_allowed: bool = True) -> int:

@@ -1,25 +1,32 @@
-"""`emerit reputation show ADDRESS`: MeritRank on the run's seed graph, from the settled leaves and from chain."""
+"""`emerit reputation show|gateways`: MeritRank on the run's seed graph, from the settled leaves and from chain."""
 
 from __future__ import annotations
 
+import re
+from typing import Annotated
+
 import typer
 
-from emerit.cli.following import entry_in, ledger_of
+from emerit.cli.following import entry_in, ledger_of, weight_in
 from emerit.cli.options import (
     AddressArgument,
     DeploymentOption,
     IpfsOption,
     JsonOption,
+    PasswordOption,
     RpcOption,
     RunOption,
     WalletDirOption,
+    WalletOption,
 )
 from emerit.cli.output import print_json, print_record, say
-from emerit.cli.place import address_of, place
+from emerit.cli.place import address_of, place, sender_for
+from emerit.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True)
 
 SHOWN_ROUNDS = 10
+GATEWAY = re.compile(r"https?://[^\s{}]+\{sender\}[^\s{}]*\{data\}[^\s{}]*")
 
 
 @app.callback()
@@ -42,14 +49,14 @@ def show(
     where = place(rpc_url, ipfs_api, run, deployment, validator=True)
     client = where.run_client(where.chain())
     entry = entry_in(client, target)
-    ledger = ledger_of(where, client)
+    ledger = ledger_of(client)
     from emerit.protocol.reputation import REPUTATION_ONE
 
     history = [
         {
-            "round": item.onchain.header.round,
-            "reputation": item.settlement.leaves[entry.index].reputation,
-            "weight": item.settlement.leaves[entry.index].weight,
+            "round": item.round,
+            "reputation": item.settlement.leaves[entry.index].detail.reputation,
+            "weight": weight_in(entry, item.settlement.leaves[entry.index]),
         }
         for item in ledger.entries
         if entry.index < len(item.settlement.leaves)
@@ -72,3 +79,46 @@ def show(
         say(f"  ({len(history) - SHOWN_ROUNDS} earlier rounds: --json)")
     if record["on_chain"] == 0 and latest:
         say("The contract answers 0 until the leaf is shown to it: emerit rewards claim does so.")
+
+
+@app.command()
+def gateways(
+    urls: Annotated[
+        list[str] | None, typer.Argument(metavar="[URL]...", help="New gateways, with {sender} and {data}; none: show")
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Let there be none")] = False,
+    run: RunOption = None,
+    rpc_url: RpcOption = None,
+    deployment: DeploymentOption = None,
+    wallet: WalletOption = None,
+    wallet_dir: WalletDirOption = None,
+    password_file: PasswordOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show or set the servers that other contracts' clients are sent to for a reputation (ERC-3668). By the sponsor.
+
+    They can withhold an answer but not forge one. An API serves as one: https://HOST/v1/ccip/{sender}/{data}
+    """
+    for url in urls or ():
+        if not GATEWAY.fullmatch(url):
+            raise UsageError(
+                "gateway-invalid",
+                f"{url!r} is not the URL of a gateway.",
+                "Use one like https://HOST/v1/ccip/{sender}/{data}, in quotes.",
+            )
+    if urls and clear:
+        raise UsageError("gateway-invalid", "There are URLs, and --clear.", "Give one or the other.")
+    where = place(rpc_url, run=run, deployment=deployment)
+    chain = where.chain()
+    client = where.run_client(chain)
+    if urls or clear:
+        sender = sender_for(where, chain, wallet, wallet_dir, password_file)
+        client.reputation.write(sender, "setGateways", list(urls or ()))
+    found = list(client.reputation.read("gateways"))
+    if as_json:
+        print_json({"contract": client.reputation_address, "gateways": found})
+        return
+    for url in found:
+        say(url)
+    if not found:
+        say("No gateway: contracts see a reputation once its leaf has been shown (emerit rewards claim does so).")

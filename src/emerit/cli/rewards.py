@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from emerit.cli.following import context_of, entry_in, ledger_of
+from emerit.cli.following import context_of, entry_in, ledger_of, weight_in
 from emerit.cli.options import (
     AddressArgument,
     DeploymentOption,
@@ -20,9 +20,11 @@ from emerit.cli.options import (
 )
 from emerit.cli.output import print_json, say, tokens
 from emerit.cli.place import address_of, place, sender_for
-from emerit.errors import RefusedError, UnavailableError
+from emerit.errors import RefusedError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
+    from emerit.chain.run_client import RunClient
+    from emerit.chain.transactions import Sender
     from emerit.protocol.types import RegistryEntry
     from emerit.run.context import RunContext
     from emerit.run.ledger import SettledEntry
@@ -37,7 +39,7 @@ SENTENCES: Final = {
     EVIDENCE_MISSING: "No validator's evidence can be fetched now.",
     "validator:paid": "It revealed its weights, covered the trainers, and its base loss agrees; paid by its stake.",
     "validator:nothing-earned": "No contribution earned anything, so nobody was paid.",
-    "validator:no-stake": "It had no voting weight in this round.",
+    "validator:no-stake": "It had no seat, or no voting weight, in this round's epoch.",
     "validator:no-reveal": "It revealed no weights, so it is not paid.",
     "validator:base-loss-missing": "It gave no base loss, so it is not paid.",
     "validator:base-loss-off": "Its base loss is off the median: it measured something else, so it is not paid.",
@@ -93,7 +95,7 @@ def list_rewards(
     client = where.run_client(where.chain())
     entry = entry_in(client, target)
     context = context_of(where, client)
-    ledger = ledger_of(where, client, context)
+    ledger = ledger_of(client)
     # Who joined after a round had opened has no leaf in it.
     items = [item for item in ledger.entries if entry.index < len(item.settlement.leaves)]
     shown = items if as_json and last is None else items[-(last or SHOWN_ROUNDS) :]
@@ -122,18 +124,24 @@ def _rows(
     rows = []
     for item in shown:
         leaf = item.settlement.leaves[entry.index]
-        reason = evidence.reason(item, entry.slot) if trainer else str(item.settlement.validator_outcomes[entry.slot])
+        reason = evidence.reason(item, entry.slot) if trainer else _outcome(item, entry)
         rows.append(
             {
-                "round": item.onchain.header.round,
+                "round": item.round,
                 "earned_wei": str(leaf.cumulative_amount_wei - earned_wei),
-                "weight": leaf.weight,
+                "weight": weight_in(entry, leaf),
                 "reason": reason,
                 "why": _sentence(reason, trainer=trainer),
             }
         )
         earned_wei = leaf.cumulative_amount_wei
     return rows
+
+
+def _outcome(item: SettledEntry, entry: RegistryEntry) -> str:
+    """Why a validator is paid for a round, or is not."""
+    seat = item.members.seat_of(entry)
+    return "no-stake" if seat is None else str(item.settlement.validator_outcomes[seat])
 
 
 def _sentence(reason: str, *, trainer: bool) -> str:
@@ -148,6 +156,7 @@ def claim(
     address: Annotated[
         str | None, typer.Argument(help="Address or wallet to claim for; default: the wallet that signs")
     ] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="Claim for every member that something is due to")] = False,
     run: RunOption = None,
     rpc_url: RpcOption = None,
     ipfs_api: IpfsOption = None,
@@ -158,18 +167,36 @@ def claim(
     as_json: JsonOption = False,
 ) -> None:
     """Claim what is due by Merkle proof; anybody may send it, the owner account gets it."""
+    if everybody and address is not None:
+        raise UsageError("usage", "There is an address, and --all.", "Give one or the other.")
     target = None if address is None else address_of(address, wallet_dir)
     where = place(rpc_url, ipfs_api, run, deployment, validator=True)
     chain = where.chain()
     client = where.run_client(chain)
     sender = sender_for(where, chain, wallet, wallet_dir, password_file)
+    if everybody:
+        _claim_all(client, sender, as_json=as_json)
+        return
     from emerit.run.claims import claim as send_claim
     from emerit.run.claims import claimable
 
     account = entry_in(client, target or sender.address).account
-    item = claimable(client, ledger_of(where, client), account)
+    item = claimable(client, ledger_of(client), account)
     paid_wei = send_claim(client, sender, item)
     if as_json:
-        print_json({"address": item.leaf.account, "paid_wei": str(paid_wei), "round": item.header.round})
+        print_json({"address": item.leaf.account, "paid_wei": str(paid_wei), "round": item.header.body.round})
         return
     say(f"{item.leaf.account} got {tokens(paid_wei)}" if paid_wei else "nothing is due now")
+
+
+def _claim_all(client: RunClient, sender: Sender, *, as_json: bool) -> None:
+    from emerit.run.claims import claim_all
+
+    paid = claim_all(client, sender, ledger_of(client))
+    if as_json:
+        print_json({"paid_wei": {account: str(wei) for account, wei in paid.items()}})
+        return
+    for account, wei in paid.items():
+        say(f"{account} got {tokens(wei)}")
+    if not paid:
+        say("nothing is due now")

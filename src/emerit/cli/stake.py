@@ -1,9 +1,8 @@
-"""`emerit stake show|join|add|operator|leave|withdraw`: membership of a run, by the owner account."""
+"""`emerit stake show|join|add|remove|operator|leave|withdraw`: membership of a run, by the owner account."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +21,7 @@ from emerit.cli.options import (
     WalletDirOption,
     WalletOption,
 )
-from emerit.cli.output import print_json, print_record, say, to_wei, tokens
+from emerit.cli.output import print_json, print_record, say, to_wei, tokens, when
 from emerit.cli.place import address_of, place, sender_for
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def show(
     target = address_of(address, wallet_dir)
     where = place(rpc_url, run=run, deployment=deployment)
     client = where.run_client(where.chain())
-    _print(_record(entry_in(client, target)), as_json=as_json)
+    _print(_record(client, entry_in(client, target)), as_json=as_json)
 
 
 @app.command()
@@ -103,7 +102,7 @@ def add(
     password_file: PasswordOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add to the stake; it counts from the next round on."""
+    """Add to a member's stake; a validator's votes count for more from the next epoch on."""
     amount_wei = to_wei(amount, zero_allowed=False)
     signer = (wallet, wallet_dir, password_file)
     _change(
@@ -128,7 +127,8 @@ def operator(
     _change(lambda client, sender: client.set_operator(sender, hot), run, rpc_url, deployment, signer, as_json=as_json)
 
 
-@app.command()
+@app.command(name="remove")
+@app.command(name="leave")
 def leave(
     run: RunOption = None,
     rpc_url: RpcOption = None,
@@ -138,13 +138,20 @@ def leave(
     password_file: PasswordOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """End the membership with the present round; the stake stays bound for the unbonding time."""
+    """End the membership: a trainer's with the present round, a validator's with the epoch. Then the stake unbinds.
+
+    It goes back whole, less what was slashed: there is no partial removal. `remove` and `leave` are the same.
+    """
     signer = (wallet, wallet_dir, password_file)
     _change(lambda client, sender: client.leave(sender), run, rpc_url, deployment, signer, as_json=as_json)
 
 
 @app.command()
 def withdraw(
+    member: Annotated[
+        str | None,
+        typer.Option("--for", help="Account or wallet whose stake is paid back to it; default: the wallet that signs"),
+    ] = None,
     run: RunOption = None,
     rpc_url: RpcOption = None,
     deployment: DeploymentOption = None,
@@ -153,9 +160,13 @@ def withdraw(
     password_file: PasswordOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take the stake back after leaving, once it is no longer bound."""
-    signer = (wallet, wallet_dir, password_file)
-    _change(lambda client, sender: client.withdraw(sender), run, rpc_url, deployment, signer, as_json=as_json)
+    """Take the stake back after leaving, once it is no longer bound; anybody may send it, the owner gets it."""
+    owner = None if member is None else address_of(member, wallet_dir)
+
+    def act(client: RunClient, sender: Sender) -> None:
+        client.withdraw_for(sender, entry_in(client, owner or sender.address).account)
+
+    _change(act, run, rpc_url, deployment, (wallet, wallet_dir, password_file), as_json=as_json, member=owner)
 
 
 def _change(
@@ -166,17 +177,18 @@ def _change(
     signer: Signer,
     *,
     as_json: bool,
+    member: str | None = None,
 ) -> None:
-    """Send one change as the owner and show the membership after it."""
+    """Send one change and show the membership after it: the sender's, unless `member` is named."""
     where = place(rpc_url, run=run, deployment=deployment)
     chain = where.chain()
     client = where.run_client(chain)
     sender = sender_for(where, chain, *signer)
     act(client, sender)
-    _print(_record(entry_in(client, sender.address)), as_json=as_json)
+    _print(_record(client, entry_in(client, member or sender.address)), as_json=as_json)
 
 
-def _record(entry: RegistryEntry) -> dict[str, Any]:
+def _record(client: RunClient, entry: RegistryEntry) -> dict[str, Any]:
     return {
         "account": entry.account,
         "operator": entry.operator,
@@ -186,7 +198,7 @@ def _record(entry: RegistryEntry) -> dict[str, Any]:
         "stake_wei": str(entry.stake_wei),
         "active_from": entry.active_from,
         "active_until": None if entry.active_until == FOREVER else entry.active_until,
-        "withdrawable_at": entry.withdrawable_at or None,
+        "withdrawable_at": client.withdrawable_at(entry.index) or None,
     }
 
 
@@ -202,5 +214,9 @@ def _print(record: dict[str, Any], *, as_json: bool) -> None:
             "active": f"from round {record['active_from']}" + ("" if until is None else f" to before round {until}"),
         }
     )
-    if bound is not None and int(record["stake_wei"]):
-        say(f"The stake can be withdrawn from {datetime.fromtimestamp(bound, UTC):%Y-%m-%d %H:%M:%S} UTC on.")
+    if until is not None and int(record["stake_wei"]):
+        say(
+            "The stake unbinds once its last round is over."
+            if bound is None
+            else f"The stake can be withdrawn from {when(bound)} on: emerit stake withdraw"
+        )

@@ -16,7 +16,8 @@ from emerit.chain.transactions import Sender
 from emerit.devnet.demo_stage import Actor, Stage
 from emerit.devnet.plot import svg_plot, terminal_plot
 from emerit.devnet.summary import Evidence, ParticipantRecord, RoundRecord, Summary, check, table_rows
-from emerit.protocol.merkle import payable
+from emerit.errors import StateError
+from emerit.protocol.settlement_tree import payable
 from emerit.run.claims import claim, claimable
 from emerit.run.ledger import Ledger
 from emerit.run.pending import write_atomically
@@ -28,8 +29,7 @@ EXIT_DEADLINE_SECONDS = 30.0
 def report(stage: Stage, began: float) -> Summary:
     """Let the nodes end, claim for everybody, write and print what the demo showed."""
     _wait_for_nodes(stage)
-    ledger = Ledger(stage.client, stage.context.manifest, stage.context.params.validator_share_bps)
-    ledger.update()
+    ledger = _final_ledger(stage)
     stage.step("claiming every reward by its Merkle proof")
     before = _rewards_balance(stage)
     for actor in stage.actors:
@@ -52,7 +52,12 @@ def report(stage: Stage, began: float) -> Summary:
     )
     check(
         summary,
-        Evidence(_state_roots(stage), stage.options.rounds, paid_wei=before - _rewards_balance(stage)),
+        Evidence(
+            _state_roots(stage),
+            stage.options.rounds,
+            paid_wei=before - _rewards_balance(stage),
+            promised_wei=ledger.last.onchain.header.tree.total_amount_wei if ledger.last else 0,
+        ),
     )
     stage.seconds["total"] = round(time.monotonic() - began, 2)
     summary.seconds = stage.seconds
@@ -68,6 +73,24 @@ def _wait_for_nodes(stage: Stage) -> None:
         time.sleep(0.1)
 
 
+def _final_ledger(stage: Stage) -> Ledger:
+    """The settlements recomputed; waits until the last one cannot be challenged any more, so that claims are paid.
+
+    Raises:
+        StateError: `settlement-mismatch`; `demo-not-final` when it takes longer than the challenge window says.
+    """
+    ledger = Ledger(stage.client)
+    ledger.update()
+    if ledger.fault is not None:
+        raise ledger.fault.error
+    deadline = time.monotonic() + stage.context.params.challenge_window_seconds + EXIT_DEADLINE_SECONDS
+    while ledger.last is not None and not stage.client.is_final(ledger.last.round):
+        if time.monotonic() > deadline:
+            raise StateError("demo-not-final", "The last settlement does not become final.", "See the chain's log.")
+        time.sleep(0.1)
+    return ledger
+
+
 def _rewards_balance(stage: Stage) -> int:
     return stage.client.token().balance_of(stage.deployment.rewards)
 
@@ -76,13 +99,13 @@ def _rounds(stage: Stage, ledger: Ledger) -> list[RoundRecord]:
     gas = _gas_by_block(stage)
     records = []
     for entry, loss in zip(ledger.entries, stage.losses[1:], strict=True):
-        first, last = entry.info.opened_block, entry.onchain.block
+        first, last = entry.opened.block, entry.onchain.block
         records.append(
             RoundRecord(
-                round=entry.onchain.header.round,
+                round=entry.round,
                 validation_loss=loss,
                 accepted=sum(1 for weight in entry.settlement.weights if weight > 0),
-                state_root="0x" + entry.onchain.header.state_root.hex(),
+                state_root="0x" + entry.onchain.header.body.state_root.hex(),
                 blocks=last - first,
                 gas_used=sum(used for block, used in gas.items() if first < block <= last),
             )
@@ -102,14 +125,14 @@ def _gas(stage: Stage, number: int) -> int:
 def _participants(stage: Stage, ledger: Ledger) -> list[ParticipantRecord]:
     paid = stage.client.token().transfers_from(stage.deployment.rewards)
     evidence = _evidence(stage, ledger)
-    total = sum(entry.onchain.header.total_weight for entry in ledger.entries)
+    total = sum(entry.onchain.header.tree.total_weight for entry in ledger.entries)
     records = []
     for actor in stage.actors:
         entry = stage.client.entry_of(actor.account.address)
         assert entry is not None  # the run would not have started without it
         record = ParticipantRecord(address=actor.account.address, role=actor.role)
         record.claimed_wei = str(paid.get(actor.account.address, 0))
-        record.reputation = ledger.leaves[entry.index].reputation
+        record.reputation = ledger.leaves[entry.index].detail.reputation
         if actor.validator:
             record.contributions = sum(1 for e in ledger.entries if any(w.slot == entry.slot for w in e.weights))
         else:

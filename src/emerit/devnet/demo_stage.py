@@ -250,7 +250,7 @@ class Stage:
         began = time.monotonic()
         registry = self.client.registry()
         names = {str(actor.account.address): actor.name for actor in self.actors}
-        trainers = {e.index: names[e.account] for e in registry if e.role.name == "TRAINER"}
+        trainers = {e.slot: names[e.account] for e in registry if e.role.name == "TRAINER"}
         validators = {e.slot: names[e.account] for e in registry if e.role.name == "VALIDATOR"}
         with Progress(
             self.console, self.client, self.options.rounds, trainers, validators, list(self.losses)
@@ -263,7 +263,7 @@ class Stage:
                 self.require_alive(nodes=not finished)
                 self._watch_memory()
                 progress.show(status)
-                if self.held_out.advance(self.client.settled()):
+                if self.held_out.advance(self.client.state_chain()):
                     self.losses.append(self.held_out.loss())
                     progress.add_loss(self.losses[-1])
                 elif finished:

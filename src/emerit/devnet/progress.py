@@ -85,18 +85,18 @@ class Progress:
         )
         loss = f"held-out loss {self.losses[-1]:.4f}" if self.losses else "held-out loss —"
         table = Table.grid(padding=(0, 2))
-        for index, name in sorted(self.trainer_names.items()):
-            table.add_row(name, self._trainer_mark(status, index))
+        for slot, name in sorted(self.trainer_names.items()):
+            table.add_row(name, self._trainer_mark(status, slot))
         for slot, name in sorted(self.validator_names.items()):
             table.add_row(name, self._validator_mark(status, slot))
         return Group(head, Text(loss, "cyan"), table)
 
-    def _trainer_mark(self, status: Status, index: int) -> str:
+    def _trainer_mark(self, status: Status, slot: int) -> str:
         if status.phase is Phase.NOT_STARTED:
             return "joined"
-        if any(item.index == index for item in self.client.reveals(status.round)):
+        if any(item.slot == slot for item in self.client.reveals(status.round)):
             return "[green]revealed[/]"
-        if any(item.index == index for item in self.client.commits(status.round)):
+        if any(item.slot == slot for item in self.client.commits(status.round)):
             return "[yellow]committed[/]"
         return "[dim]training[/]" if status.phase is Phase.TRAIN else "[red]absent[/]"
 

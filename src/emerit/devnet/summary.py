@@ -79,11 +79,13 @@ class Evidence:
         state_roots: by node, the state root after each settled round, as that node computed it.
         expected_rounds: how many rounds the demo was asked to settle.
         paid_wei: sum that left the rewards contract, from its balance before and after.
+        promised_wei: what the last header promises everybody together.
     """
 
     state_roots: dict[str, list[str]]
     expected_rounds: int
     paid_wei: int
+    promised_wei: int
 
 
 def check(summary: Summary, evidence: Evidence) -> None:
@@ -118,8 +120,9 @@ def check(summary: Summary, evidence: Evidence) -> None:
     claimed = sum(int(p.claimed_wei) for p in summary.participants)
     say(
         "claims_equal_payments",
-        claimed == evidence.paid_wei and claimed > 0,
-        f"claimed {claimed} wei, the contracts paid {evidence.paid_wei} wei",
+        claimed == evidence.paid_wei == evidence.promised_wei and claimed > 0,
+        f"claimed {claimed} wei, the contracts paid {evidence.paid_wei} wei, the last header promises "
+        f"{evidence.promised_wei} wei",
     )
 
 

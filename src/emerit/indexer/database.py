@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, MetaData, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -17,10 +17,12 @@ from sqlalchemy.exc import (
     OperationalError,
     SQLAlchemyError,
 )
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from emerit.errors import PreconditionError, UnavailableError, UsageError
 
 _POSTGRES = ("postgres", "postgresql")
+_CREATION_LOCK = 0x656D65726974  # "emerit"; any number that others are unlikely to use
 
 
 def open_engine(url: str) -> Engine:
@@ -45,6 +47,17 @@ def open_engine(url: str) -> Engine:
         raise _bad_url(f"the driver {error.name} is not installed") from error
     except ArgumentError as error:
         raise _bad_url(f"there is no driver for {parsed.drivername}") from error
+
+
+def create_tables(engine: Engine, metadata: MetaData) -> None:
+    """Create the tables that are missing; other processes may be doing the same. Call it in `translated`."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # there, two at once trip over the types of the tables
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CREATION_LOCK})
+        for table in metadata.sorted_tables:
+            connection.execute(CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(CreateIndex(index, if_not_exists=True))
 
 
 def _open_sqlite(url: URL) -> Engine:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from emerit.errors import PreconditionError, UnavailableError
-from emerit.indexer.database import open_engine, translated
+from emerit.indexer.database import create_tables, open_engine, translated
 from emerit.indexer.follow import ChainMovedError, Change, Follower, Mark, ReadableChain, Spans
 from emerit.indexer.rows import LogReader
 from emerit.indexer.tables import SCHEMA_VERSION, blocks, events, evidence, facts, metadata
@@ -38,6 +38,8 @@ class StepResult:
             reorganised.
         rolled_back_blocks: how many blocks were taken back.
         contracts: names of the contracts of which events came in.
+        began: where the index stood before; None if another process moved it meanwhile.
+        ended: where it stood afterwards.
     """
 
     head: int
@@ -45,6 +47,12 @@ class StepResult:
     kept: int
     rolled_back_blocks: int
     contracts: frozenset[str]
+    began: Mark | None = None
+    ended: Mark | None = None
+
+    def follows(self, ended: Mark | None) -> bool:
+        """Return whether nothing but this step has changed the index since a step that ended there."""
+        return self.began == ended
 
 
 class Index:
@@ -82,7 +90,7 @@ class Index:
         self._follower = Follower(chain, sorted(contracts.values()), self._spans)
         self._engine = open_engine(url)
         with translated():
-            metadata.create_all(self._engine)
+            create_tables(self._engine, metadata)
         self._belong(contracts)
 
     def close(self) -> None:
@@ -98,18 +106,23 @@ class Index:
             UnavailableError: the chain did not answer or keeps changing (`chain-unsettled`), or the database did
                 not answer. What was taken in so far stays, and is consistent.
         """
-        kept = self._newest().number
+        stood = self._newest()
+        began: Mark | None = stood
+        kept = stood.number
         rolled_back = added = attempts = 0
         contracts: set[str] = set()
         while True:
             newest = self._newest()
+            if newest != stood:
+                began = None
+            stood = newest
             try:
                 change = self._follower.next_change(newest, self._marks)
             except ChainMovedError:
                 change = None
             else:
                 if change is None:
-                    return StepResult(newest.number, added, kept, rolled_back, frozenset(contracts))
+                    return StepResult(newest.number, added, kept, rolled_back, frozenset(contracts), began, newest)
             rows = None if change is None else self._apply(newest, change)
             if change is None or rows is None:
                 attempts += 1
@@ -120,8 +133,9 @@ class Index:
             rolled_back += newest.number - change.shared.number
             added += len(rows)
             contracts.update(row["contract"] for row in rows)
+            stood = change.end
             if change.complete:
-                return StepResult(change.end.number, added, kept, rolled_back, frozenset(contracts))
+                return StepResult(stood.number, added, kept, rolled_back, frozenset(contracts), began, stood)
 
     def _apply(self, newest: Mark, change: Change) -> list[dict[str, Any]] | None:
         """Make the change in one transaction; None if another process has moved the cursor meanwhile."""
@@ -185,11 +199,11 @@ class Index:
         with self._transaction() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
 
-    def named(self, name: str, after_block: int = -1) -> list[dict[str, Any]]:
-        """Return all events of one name in the blocks after `after_block`, the oldest first."""
+    def named(self, *names: str, after_block: int = -1) -> list[dict[str, Any]]:
+        """Return all events of these names in the blocks after `after_block`, the oldest first."""
         query = (
             select(events)
-            .where(events.c.name == name, events.c.block_number > after_block)
+            .where(events.c.name.in_(names), events.c.block_number > after_block)
             .order_by(events.c.block_number, events.c.log_index)
         )
         with self._transaction() as connection:

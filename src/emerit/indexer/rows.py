@@ -36,7 +36,8 @@ class LogReader:
         if event is None:
             return None
         arguments = arguments_of(event, log)
-        if str(arguments.get("run", self._run)).lower() != self._run:
+        names_run = any(each["name"] == "run" for each in event.parameters)
+        if names_run and str(arguments.get("run")).lower() != self._run:
             return None
         return {
             "block_hash": "0x" + log.block_hash.hex(),

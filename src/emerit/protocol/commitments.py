@@ -1,8 +1,8 @@
-"""What is hashed for the chain: commitments, the header, the running hash of reveals, the weight vector.
+"""What is hashed for the chain: commitments, the running hash of reveals, the weight vector.
 
 Each function is the same bytes for the same arguments as its counterpart in the contracts
 (`libraries/Commitment.sol`); `tests/vectors/commitments.json` is read by both. A commitment binds chain, run,
-round and author, so it can be opened only where, when and by whom it was made.
+round and slot, and a slot has one member in a round, so it can be opened only where, when and for whom it was made.
 """
 
 from __future__ import annotations
@@ -16,57 +16,41 @@ from eth_utils.crypto import keccak
 from emerit.errors import RefusedError
 from emerit.protocol.types import (
     RESERVED_LANES,
-    ZERO_HASH,
     ContributionReveal,
-    Header,
     WeightReveal,
     check_address,
     check_hash,
     check_uint,
 )
 
-HEADER_TYPES: Final = (
-    "address",
-    "uint32",
-    "uint32",
-    "bytes32",
-    "bytes32",
-    "bytes32",
-    "uint64",
-    "uint128",
-    "uint32",
-    "uint128",
-    "bytes32",
-    "bytes32",
-)
+KEPT_BYTES: Final = 18
 
 
 def contribution_commitment(
     chain_id: int,
     run: str,
     round_number: int,
-    account: str,
+    slot: int,
     content_hash: bytes,
     cid: str,
     salt: bytes,
 ) -> bytes:
     """Return what a trainer commits to: 32 bytes, keccak256 of the ABI encoding of all arguments.
 
-    `account` is the entry's account (not the operator), `content_hash` the SHA-256 of the blob, `salt` 32
-    random bytes.
+    `slot` is the trainer's, `content_hash` the SHA-256 of the blob, `salt` 32 random bytes.
 
     Raises:
         RefusedError: `value-invalid`, when an argument does not fit its type.
     """
-    _check_binding(chain_id, run, round_number, account, salt)
+    _check_binding(chain_id, run, round_number, slot, salt)
     check_hash("content_hash", content_hash)
-    types = ["bytes32", "uint256", "address", "uint32", "address", "bytes32", "bytes32", "bytes32"]
+    types = ["bytes32", "uint256", "address", "uint32", "uint16", "bytes32", "bytes32", "bytes32"]
     values = [
-        keccak(text="emerit/contribution/v1"),
+        keccak(text="emerit/contribution/v2"),
         chain_id,
         run,
         round_number,
-        account,
+        slot,
         content_hash,
         _text_hash(cid),
         salt,
@@ -78,26 +62,26 @@ def weights_commitment(
     chain_id: int,
     run: str,
     round_number: int,
-    account: str,
+    slot: int,
     vector: bytes,
     evidence_hash: bytes,
     evidence_cid: str,
     salt: bytes,
 ) -> bytes:
-    """Return what a validator commits to: 32 bytes; `vector` is packed by `pack_vector`.
+    """Return what a validator commits to: 32 bytes; `slot` is its own, `vector` is packed by `pack_vector`.
 
     Raises:
         RefusedError: `value-invalid`, when an argument does not fit its type.
     """
-    _check_binding(chain_id, run, round_number, account, salt)
+    _check_binding(chain_id, run, round_number, slot, salt)
     check_hash("evidence_hash", evidence_hash)
-    types = ["bytes32", "uint256", "address", "uint32", "address", "bytes32", "bytes32", "bytes32", "bytes32"]
+    types = ["bytes32", "uint256", "address", "uint32", "uint16", "bytes32", "bytes32", "bytes32", "bytes32"]
     values = [
-        keccak(text="emerit/weights/v1"),
+        keccak(text="emerit/weights/v2"),
         chain_id,
         run,
         round_number,
-        account,
+        slot,
         keccak(vector),
         evidence_hash,
         _text_hash(evidence_cid),
@@ -106,9 +90,17 @@ def weights_commitment(
     return keccak(abi_encode(types, values))
 
 
-def header_hash(header: Header) -> bytes:
-    """Return keccak256(abi.encode(header)), which the contract keeps for a settled round."""
-    return keccak(abi_encode(HEADER_TYPES, header.as_abi()))
+def kept(commitment: bytes) -> bytes:
+    """Return what the chain keeps of a commitment: its first 18 bytes."""
+    check_hash("commitment", commitment)
+    return commitment[:KEPT_BYTES]
+
+
+def reveals_start(run: str, round_number: int) -> bytes:
+    """Return the running hash of a round in which nothing has been revealed."""
+    check_address("run", run)
+    check_uint("round", round_number, 32)
+    return keccak(abi_encode(["bytes32", "address", "uint32"], [keccak(text="emerit/reveals/v1"), run, round_number]))
 
 
 def add_contribution_reveal(previous: bytes, reveal: ContributionReveal) -> bytes:
@@ -116,8 +108,8 @@ def add_contribution_reveal(previous: bytes, reveal: ContributionReveal) -> byte
     check_hash("previous", previous)
     return keccak(
         abi_encode(
-            ["bytes32", "uint32", "bytes32", "bytes32"],
-            [previous, reveal.index, reveal.content_hash, _text_hash(reveal.cid)],
+            ["bytes32", "uint16", "bytes32", "bytes32"],
+            [previous, reveal.slot, reveal.content_hash, _text_hash(reveal.cid)],
         )
     )
 
@@ -133,9 +125,11 @@ def add_weight_reveal(previous: bytes, reveal: WeightReveal) -> bytes:
     )
 
 
-def reveals_hash(contributions: Iterable[ContributionReveal], weights: Iterable[WeightReveal]) -> bytes:
-    """Return a round's hash of all reveals, each group in the order of its events; it starts at zero."""
-    running = ZERO_HASH
+def reveals_hash(
+    run: str, round_number: int, contributions: Iterable[ContributionReveal], weights: Iterable[WeightReveal]
+) -> bytes:
+    """Return a round's hash of all reveals, each group in the order of its events."""
+    running = reveals_start(run, round_number)
     for contribution in contributions:
         running = add_contribution_reveal(running, contribution)
     for weight in weights:
@@ -175,9 +169,9 @@ def _text_hash(text: str) -> bytes:
     return keccak(text.encode("utf-8", "surrogateescape"))
 
 
-def _check_binding(chain_id: int, run: str, round_number: int, account: str, salt: bytes) -> None:
+def _check_binding(chain_id: int, run: str, round_number: int, slot: int, salt: bytes) -> None:
     check_uint("chain_id", chain_id, 256)
     check_address("run", run)
     check_uint("round", round_number, 32)
-    check_address("account", account)
+    check_uint("slot", slot, 16)
     check_hash("salt", salt)

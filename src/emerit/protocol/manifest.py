@@ -189,7 +189,7 @@ class LimitsSpec(_Checked):
 class Manifest(_Checked):
     """A run's manifest; `to_bytes` is what is published and hashed, `from_bytes` its strict reader."""
 
-    protocol_version: Annotated[int, Bounded(1, 1)]
+    protocol_version: Annotated[int, Bounded(2, 2)]
     name: Annotated[str, Matching(_NAME)]
     model: ModelSpec
     initial_seed: Annotated[str, Matching(_HEX32)]

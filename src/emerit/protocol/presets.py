@@ -3,6 +3,10 @@
 `tiny` is for tests (seconds on one core), `demo` for `make demo` (0.84M parameters, a few minutes on two
 cores), `small` for a first real run (about 3M parameters). The choices come from measurements: k = 256 of
 4096 for runs of tens of rounds, a trial step of 1/5, p = 2.
+
+Of the clocks, `tiny`, `demo` and `devnet` are for machines of one's own: claims open seconds after a round. `public`
+is for chains where strangers take part: an outsider has hours to check a settlement and a proposer of a block cannot
+foresee the draw.
 """
 
 from __future__ import annotations
@@ -26,6 +30,13 @@ from emerit.protocol.manifest import (
     ScoringSpec,
     TrainingSpec,
 )
+
+# Demands can put the finality of a header off by so many answers' time (`IRunDisputes.demand`), one for reserve.
+LONGEST_DEMANDS: Final = 43
+LEAST_HISTORY_ROUNDS: Final = 4
+# Where rounds may take no time at all.
+LEAST_HISTORY_UNTIMED: Final = 64
+MOST_HISTORY_ROUNDS: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -67,9 +78,17 @@ class Preset:
 
 @dataclass(frozen=True)
 class RunClock:
-    """The durations of `RunParams`, in seconds; deadlines are upper bounds, phases close early.
+    """The durations of `RunParams`, in seconds, and what is counted in rounds; phases close early.
 
     The field names are those of `RunParams`, so `RunParams(**dataclasses.asdict(clock), ...)` works.
+
+    Attributes:
+        challenge_window_seconds: how long a settlement can be challenged before claims are paid.
+        answer_seconds: how long a demanded leaf may take to be shown.
+        claim_period_seconds: from the end of the run until unclaimed rewards go back to the sponsor.
+        history_rounds: rounds that the contract remembers; at least `needed_history_rounds`.
+        epoch_rounds: how often validators' seats and voting weights change.
+        slash_rounds: how many full rounds' budgets a wrong header costs its signers together.
     """
 
     train_seconds: int
@@ -81,6 +100,77 @@ class RunClock:
     min_round_seconds: int
     nominal_round_seconds: int
     challenge_window_seconds: int
+    answer_seconds: int
+    claim_period_seconds: int
+    history_rounds: int
+    epoch_rounds: int
+    slash_rounds: int
+
+    @property
+    def longest_dispute_seconds(self) -> int:
+        """How long after its settlement a header can still fall, at most; stakes must be bound for longer."""
+        return self.challenge_window_seconds + LONGEST_DEMANDS * self.answer_seconds
+
+    @property
+    def needed_history_rounds(self) -> int:
+        """How many rounds the contract must remember so that a header that can fall is never forgotten."""
+        if self.min_round_seconds == 0:
+            return LEAST_HISTORY_UNTIMED
+        return max(LEAST_HISTORY_ROUNDS, 2 + -(-self.longest_dispute_seconds // self.min_round_seconds))
+
+    def fitted(self) -> RunClock:
+        """Return the clock with as many rounds remembered as its window needs; for one whose window was changed."""
+        return replace(self, history_rounds=max(self.history_rounds, self.needed_history_rounds))
+
+    def check(self, unbonding_seconds: int) -> None:
+        """Check what the contracts ask of the times of disputes, before anything is uploaded.
+
+        Args:
+            unbonding_seconds: how long the deployment binds stakes.
+
+        Raises:
+            UsageError: `clock-unfit`.
+        """
+        longest = self.longest_dispute_seconds
+        tests = (
+            (self.challenge_window_seconds > 0, "The challenge window is zero.", "Give it a second or more."),
+            (
+                self.answer_seconds > 1,
+                "The time to answer a demand is below two seconds.",
+                "Give it two seconds or more.",
+            ),
+            (
+                self.claim_period_seconds >= 2 * longest,
+                f"A settlement can be in dispute for {longest} s, and rewards can be claimed for "
+                f"{self.claim_period_seconds} s after the end.",
+                f"Let the claim period be twice that, {2 * longest} s, or more.",
+            ),
+            (
+                self.needed_history_rounds <= MOST_HISTORY_ROUNDS,
+                f"In {longest} s of dispute, rounds of {self.min_round_seconds} s would be more than the "
+                f"{MOST_HISTORY_ROUNDS} that can be remembered.",
+                "Take a shorter window, or a clock with a longer shortest round.",
+            ),
+            (
+                self.history_rounds <= MOST_HISTORY_ROUNDS,
+                f"{self.history_rounds} rounds cannot be remembered, only {MOST_HISTORY_ROUNDS}.",
+                "Let fewer rounds be remembered.",
+            ),
+            (
+                self.history_rounds >= self.needed_history_rounds,
+                f"{self.history_rounds} rounds are remembered, and disputes need {self.needed_history_rounds}.",
+                "Let more rounds be remembered.",
+            ),
+            (
+                unbonding_seconds >= longest,
+                f"A settlement can be in dispute for {longest} s, and this deployment binds stakes for only "
+                f"{unbonding_seconds} s.",
+                "Take a clock with a shorter window, or a deployment with a longer --unbonding-seconds.",
+            ),
+        )
+        for good, cause, fix in tests:
+            if not good:
+                raise UsageError("clock-unfit", cause, fix)
 
 
 _DEMO: Final = Preset(
@@ -172,11 +262,16 @@ _DEMO_CLOCK: Final = RunClock(
     min_round_seconds=3,
     nominal_round_seconds=30,
     challenge_window_seconds=1,
+    answer_seconds=5,
+    claim_period_seconds=3600,
+    history_rounds=128,
+    epoch_rounds=4,
+    slash_rounds=3,
 )
 
 CLOCKS: Final[Mapping[str, RunClock]] = MappingProxyType(
     {
-        "tiny": replace(_DEMO_CLOCK, min_round_seconds=1),
+        "tiny": replace(_DEMO_CLOCK, min_round_seconds=1, history_rounds=256),
         "demo": _DEMO_CLOCK,
         "devnet": RunClock(
             train_seconds=300,
@@ -188,6 +283,27 @@ CLOCKS: Final[Mapping[str, RunClock]] = MappingProxyType(
             min_round_seconds=5,
             nominal_round_seconds=120,
             challenge_window_seconds=60,
+            answer_seconds=30,
+            claim_period_seconds=86_400,
+            history_rounds=300,
+            epoch_rounds=4,
+            slash_rounds=3,
+        ),
+        "public": RunClock(
+            train_seconds=3600,
+            reveal_seconds=600,
+            draw_delay_seconds=36,
+            score_seconds=1800,
+            weight_reveal_seconds=600,
+            settle_seconds=1800,
+            min_round_seconds=900,
+            nominal_round_seconds=7200,
+            challenge_window_seconds=14_400,
+            answer_seconds=1800,
+            claim_period_seconds=7_776_000,
+            history_rounds=128,
+            epoch_rounds=8,
+            slash_rounds=10,
         ),
     }
 )

@@ -24,21 +24,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from emerit.protocol.manifest import PPB, ReputationSpec
-from emerit.protocol.merkle import payable
+from emerit.protocol.settlement_tree import payable
+from emerit.protocol.types import ReputationParams
 
 REPUTATION_ONE: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """What one validator said of a trainer: its snapshot stake (units) and the decoded weight it gave."""
+    """What one validator said of a trainer: its stake (units) and the decoded weight it gave."""
 
     stake: int
     weight: int
 
 
 def trainer_visits(
-    votes: Sequence[Vote], weight: int, total_weight: int, staked_validators: int, spec: ReputationSpec
+    votes: Sequence[Vote], weight: int, total_weight: int, staked_validators: int, spec: ReputationParams
 ) -> int:
     """Return a trainer's visits this round, in [0, REPUTATION_ONE].
 
@@ -46,7 +47,7 @@ def trainer_visits(
         votes: Of the validators with stake that did not abstain on this trainer.
         weight: The trainer's consensus weight w_i.
         total_weight: W, the sum of all payable consensus weights.
-        staked_validators: Validators with stake in the round's snapshot, absent ones too.
+        staked_validators: Validators with stake in the round's epoch, absent ones too.
         spec: The run's parameters.
     """
     flows = [vote.stake * payable(min(vote.weight, weight)) for vote in votes]
@@ -61,11 +62,23 @@ def trainer_visits(
     return visits
 
 
-def validator_visits(stake: int, total_stake: int, revealed: bool, spec: ReputationSpec) -> int:
-    """Return a validator's visits this round: its share of the stake if it revealed its weights, else 0."""
+def validator_visits(stake: int, total_stake: int, revealed: bool, spec: ReputationParams) -> int:
+    """Return a validator's visits this round: its share of the stake if it revealed a base loss, else 0."""
     return spec.continue_ppb * stake // total_stake if revealed and total_stake else 0
 
 
-def next_reputation(old: int, visits: int, spec: ReputationSpec) -> int:
+def next_reputation(old: int, visits: int, spec: ReputationParams) -> int:
     """Return the running average of visits: an epoch's weight on the new, the rest on the old value."""
     return (old * (PPB - spec.epoch_weight_ppb) + visits * spec.epoch_weight_ppb) // PPB
+
+
+def reputation_params(spec: ReputationSpec, keep_ppb: int) -> ReputationParams:
+    """Return a manifest's parameters as the run keeps them on chain; `keep_ppb` is the decay on reading."""
+    return ReputationParams(
+        continue_ppb=spec.continue_ppb,
+        neck_threshold_ppb=spec.neck_threshold_ppb,
+        connectivity_decay_ppb=spec.connectivity_decay_ppb,
+        epoch_weight_ppb=spec.epoch_weight_ppb,
+        keep_ppb=keep_ppb,
+        neck_min_validators=spec.neck_min_validators,
+    )

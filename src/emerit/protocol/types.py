@@ -1,4 +1,4 @@
-"""The protocol's records, field for field as the contracts have them.
+"""The protocol's records, field for field as the contracts have them (`contracts/src/types/Types.sol`).
 
 Every record is frozen. Addresses are checksummed `0x` strings, hashes are 32 `bytes`, money is an integer of
 wei, times are unix seconds. `from_abi` takes the tuple that an ABI decoder returns, `as_abi` gives it back in
@@ -9,15 +9,15 @@ when a record is made, so a `Header` or `Leaf` that exists can always be hashed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final
 
-from eth_utils.address import is_checksum_address, to_checksum_address
+from eth_utils.address import to_checksum_address
 
 from emerit.errors import RefusedError
+from emerit.protocol.records import HASH_BYTES, AbiRecord, check_address, check_hash, check_uint
 
-HASH_BYTES: Final = 32
 ZERO_HASH: Final = bytes(HASH_BYTES)
 ZERO_ADDRESS: Final = "0x" + 40 * "0"
 MAX_TRAINERS: Final = 256
@@ -25,6 +25,44 @@ MAX_VALIDATORS: Final = 16
 RESERVED_LANES: Final = 2
 BASE_LANE: Final = 0
 HEALTH_LANE: Final = 1
+NEVER: Final = (1 << 32) - 1
+
+__all__ = [
+    "BASE_LANE",
+    "HASH_BYTES",
+    "HEALTH_LANE",
+    "MAX_TRAINERS",
+    "MAX_VALIDATORS",
+    "NEVER",
+    "RESERVED_LANES",
+    "ZERO_ADDRESS",
+    "ZERO_HASH",
+    "Body",
+    "ClaimLeaf",
+    "ContributionReveal",
+    "Fault",
+    "Header",
+    "Leaf",
+    "LeafDetail",
+    "OpenedTree",
+    "Phase",
+    "PreviousLeaf",
+    "RegistryEntry",
+    "ReputationParams",
+    "Role",
+    "RoundInfo",
+    "RoundStatus",
+    "RunParams",
+    "SignedCommit",
+    "Status",
+    "Tree",
+    "WeightReveal",
+    "check_address",
+    "check_hash",
+    "check_uint",
+    "pack_lanes",
+    "unpack_lanes",
+]
 
 
 class Role(IntEnum):
@@ -50,7 +88,7 @@ class Phase(IntEnum):
 
 
 class RoundStatus(IntEnum):
-    """How a round ended, or that it has not."""
+    """How a round ended, or that it has not. Whether a settled round is still paid is another matter."""
 
     NONE = 0
     OPEN = 1
@@ -58,140 +96,245 @@ class RoundStatus(IntEnum):
     VOID = 3
 
 
-def check_uint(name: str, value: int, bits: int) -> None:
-    """Raise `RefusedError("value-invalid")` unless `value` is an int in [0, 2^bits)."""
-    if type(value) is not int and not isinstance(value, IntEnum):
-        raise RefusedError("value-invalid", f"{name} must be an integer, not {type(value).__name__}.")
-    if not 0 <= value < 1 << bits:
-        raise RefusedError("value-invalid", f"{name} = {value} does not fit in uint{bits}.")
+class Fault(IntEnum):
+    """What was wrong with a header, or with one who signed it."""
 
-
-def check_hash(name: str, value: bytes) -> None:
-    """Raise `RefusedError("value-invalid")` unless `value` is 32 bytes."""
-    if not isinstance(value, bytes) or len(value) != HASH_BYTES:
-        raise RefusedError("value-invalid", f"{name} must be 32 bytes.")
-
-
-def check_address(name: str, value: str) -> None:
-    """Raise `RefusedError("value-invalid")` unless `value` is a checksummed address."""
-    if not isinstance(value, str) or not is_checksum_address(value):
-        raise RefusedError("value-invalid", f"{name} = {value!r} is not a checksummed address.")
-
-
-class _AbiRecord:
-    """Conversions shared by the records whose fields stand in the contract's order."""
-
-    __slots__ = ()
-    _address_fields: ClassVar[tuple[str, ...]] = ()
-
-    @classmethod
-    def from_abi(cls, values: Sequence[Any]) -> Self:
-        """Return the record from a decoded ABI tuple.
-
-        Raises:
-            RefusedError: `value-invalid`, when the number of fields or a field's range is wrong.
-        """
-        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-        if len(names) != len(values):
-            raise RefusedError("value-invalid", f"{cls.__name__} has {len(names)} fields, not {len(values)}.")
-        content = dict(zip(names, map(_plain, values), strict=True))
-        for name in cls._address_fields:
-            content[name] = to_checksum_address(content[name])
-        return cls(**content)
-
-    def as_abi(self) -> tuple[Any, ...]:
-        """Return the fields in the contract's order, ready for an ABI encoder."""
-        return astuple(self)  # type: ignore[call-overload]
-
-
-def _plain(value: Any) -> Any:
-    """Return a subclass of bytes as plain bytes, everything else as it is."""
-    return bytes(value) if isinstance(value, bytes | bytearray) else value
+    NONE = 0
+    ROW = 1
+    WEIGHT = 2
+    AMOUNT = 3
+    REPUTATION = 4
+    SUM = 5
+    IDENTITY = 6
+    COVERAGE = 7
+    WITHHELD = 8
+    EQUIVOCATION = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Header(_AbiRecord):
-    """What validators sign for a round; the contract keeps keccak256(abi.encode(header)).
+class ReputationParams(AbiRecord):
+    """MeritRank's parameters in parts per billion; `emerit.protocol.reputation` has the formulas.
 
-    `total_weight` is the sum of payable weights, `total_amount_wei` the sum of all cumulative amounts, so
-    total_amount_wei(t) <= total_amount_wei(t-1) + budget_wei(t).
+    `continue_ppb` is transitivity, `neck_threshold_ppb` and `connectivity_decay_ppb` are connectivity,
+    `epoch_weight_ppb` is the new round's part of the running average, `keep_ppb` what a stored reputation keeps
+    per round. With fewer than `neck_min_validators` staked validators there is no neck.
     """
 
-    _address_fields: ClassVar[tuple[str, ...]] = ("run",)
+    abi_widths: ClassVar = {
+        "continue_ppb": 32,
+        "neck_threshold_ppb": 32,
+        "connectivity_decay_ppb": 32,
+        "epoch_weight_ppb": 32,
+        "keep_ppb": 32,
+        "neck_min_validators": 16,
+    }
+
+    continue_ppb: int
+    neck_threshold_ppb: int
+    connectivity_decay_ppb: int
+    epoch_weight_ppb: int
+    keep_ppb: int
+    neck_min_validators: int
+
+    def __post_init__(self) -> None:
+        """Check every field's range."""
+        self.check_fields()
+
+
+@dataclass(frozen=True, slots=True)
+class Body(AbiRecord):
+    """What a settlement says about the round; a function of what is on chain and of blobs whose hashes are.
+
+    `previous` is the hash of the header before it in the pay chain (zero for the first), `reveals` the running hash
+    of everything revealed in the round.
+    """
+
+    abi_widths: ClassVar = {"round": 32, "attempt": 32, "budget_wei": 128}
+    abi_addresses: ClassVar = ("run",)
+    abi_hashes: ClassVar = ("previous", "reveals", "state_root", "aggregate_hash")
 
     run: str
     round: int
     attempt: int
     previous: bytes
     reveals: bytes
-    root: bytes
-    total_weight: int
-    total_amount_wei: int
-    leaf_count: int
     budget_wei: int
     state_root: bytes
     aggregate_hash: bytes
 
     def __post_init__(self) -> None:
         """Check every field's range."""
-        check_address("run", self.run)
-        for name in ("round", "attempt", "leaf_count"):
-            check_uint(name, getattr(self, name), 32)
-        for name in ("previous", "reveals", "root", "state_root", "aggregate_hash"):
-            check_hash(name, getattr(self, name))
-        check_uint("total_weight", self.total_weight, 64)
-        check_uint("total_amount_wei", self.total_amount_wei, 128)
-        check_uint("budget_wei", self.budget_wei, 128)
+        self.check_fields()
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf(_AbiRecord):
-    """One account's line in a settlement tree.
+class Tree(AbiRecord):
+    """The leaves of a settlement: the root over them, and their sums.
 
-    `weight` is the consensus weight in the manifest's weight units, `reputation` is in parts of
-    `emerit.reputation.REPUTATION_ONE`, `row` has the code that validator v gave in bits [16v, 16v+16).
+    `total_weight` is the sum of the payable weights, `total_amount_wei` the sum of all cumulative amounts, so
+    total_amount_wei(t) <= total_amount_wei(t-1) + budget_wei(t).
     """
 
-    _address_fields: ClassVar[tuple[str, ...]] = ("account",)
+    abi_widths: ClassVar = {"total_weight": 64, "total_amount_wei": 128, "leaf_count": 32}
+    abi_hashes: ClassVar = ("root",)
+
+    root: bytes
+    total_weight: int
+    total_amount_wei: int
+    leaf_count: int
+
+    def __post_init__(self) -> None:
+        """Check every field's range."""
+        self.check_fields()
+
+
+NO_TREE: Final = Tree(ZERO_HASH, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Header(AbiRecord):
+    """What validators sign for a round (EIP-712, `emerit.protocol.eip712`); the contract keeps its struct hash."""
+
+    abi_records: ClassVar = {"body": Body, "tree": Tree}
+
+    body: Body
+    tree: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTree(AbiRecord):
+    """A header of which only the tree is opened: all that a proof needs. `body_hash` stands for the rest."""
+
+    abi_widths: ClassVar = {"round": 32}
+    abi_hashes: ClassVar = ("body_hash",)
+    abi_records: ClassVar = {"tree": Tree}
+
+    round: int
+    body_hash: bytes
+    tree: Tree
+
+    def __post_init__(self) -> None:
+        """Check every field's range."""
+        self.check_fields()
+
+
+@dataclass(frozen=True, slots=True)
+class LeafDetail(AbiRecord):
+    """What a claim does not have to show of a leaf.
+
+    Attributes:
+        weight: Trainers: the consensus weight in the manifest's weight units. Validators: 0, or 1 + the index of
+            the first leaf that it failed to cover.
+        reputation: In parts of `emerit.protocol.reputation.REPUTATION_ONE`.
+        row: The code that validator slot v gave in bits [16v, 16v+16): of this trainer's weight, or (validators) of
+            the base loss.
+        weight_before: Sum of the payable weights of the leaves before this one.
+        amount_before_wei: Sum of the cumulative amounts of the leaves before this one.
+    """
+
+    abi_widths: ClassVar = {"weight": 64, "reputation": 64, "weight_before": 64, "amount_before_wei": 128}
+    abi_hashes: ClassVar = ("row",)
+
+    weight: int
+    reputation: int
+    row: bytes
+    weight_before: int
+    amount_before_wei: int
+
+    def __post_init__(self) -> None:
+        """Check every field's range."""
+        self.check_fields()
+
+
+NO_DETAIL: Final = LeafDetail(0, 0, ZERO_HASH, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf(AbiRecord):
+    """One member's line of a settlement; `index` is its position in the registry and in the tree."""
+
+    abi_widths: ClassVar = {"index": 32, "cumulative_amount_wei": 128}
+    abi_addresses: ClassVar = ("account",)
+    abi_records: ClassVar = {"detail": LeafDetail}
 
     index: int
     account: str
     cumulative_amount_wei: int
-    weight: int
-    reputation: int
-    row: bytes
+    detail: LeafDetail
 
     def __post_init__(self) -> None:
         """Check every field's range."""
-        check_uint("index", self.index, 32)
-        check_address("account", self.account)
-        check_uint("cumulative_amount_wei", self.cumulative_amount_wei, 128)
-        check_uint("weight", self.weight, 64)
-        check_uint("reputation", self.reputation, 64)
-        check_hash("row", self.row)
+        self.check_fields()
 
 
 @dataclass(frozen=True, slots=True)
-class ProofNode(_AbiRecord):
-    """A node of the Merkle-sum tree: its hash, its payable weight and its cumulative amount."""
+class ClaimLeaf(AbiRecord):
+    """A leaf of which only what claims need is opened."""
 
-    hash: bytes
-    weight: int
-    amount_wei: int
+    abi_widths: ClassVar = {"index": 32, "cumulative_amount_wei": 128}
+    abi_addresses: ClassVar = ("account",)
+    abi_hashes: ClassVar = ("detail_hash",)
+
+    index: int
+    account: str
+    cumulative_amount_wei: int
+    detail_hash: bytes
 
     def __post_init__(self) -> None:
         """Check every field's range."""
-        check_hash("hash", self.hash)
-        check_uint("weight", self.weight, 64)
-        check_uint("amount_wei", self.amount_wei, 128)
+        self.check_fields()
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousLeaf(AbiRecord):
+    """The leaf at the same index, opened from the header before, as the base of an amount or a reputation.
+
+    All zero with an empty proof before the first header. Where the header before has no leaf at that index, its
+    `body_hash` and `tree` are given all the same: they show its leaf count. The account is what stands there, even
+    a wrong one that nobody challenged in time.
+    """
+
+    abi_widths: ClassVar = {"cumulative_amount_wei": 128}
+    abi_addresses: ClassVar = ("account",)
+    abi_hashes: ClassVar = ("body_hash",)
+    abi_records: ClassVar = {"tree": Tree, "detail": LeafDetail}
+
+    body_hash: bytes = ZERO_HASH
+    tree: Tree = NO_TREE
+    account: str = ZERO_ADDRESS
+    cumulative_amount_wei: int = 0
+    detail: LeafDetail = NO_DETAIL
+    proof: tuple[bytes, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check every field's range."""
+        self.check_fields()
+        for sibling in self.proof:
+            check_hash("a sibling of the proof", sibling)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCommit(AbiRecord):
+    """A trainer's commitment as its operator signed it for a relayer; the signature in the form of EIP-2098."""
+
+    abi_hashes: ClassVar = ("commitment", "r", "vs")
+
+    commitment: bytes
+    r: bytes
+    vs: bytes
+
+    def __post_init__(self) -> None:
+        """Check every field's range."""
+        self.check_fields()
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryEntry:
     """One participant of a run, as `Stakes.entries` gives it (the contract's struct is called `Entry`).
 
-    `index` is the position in the run's registry, `slot` the position among those of the same role.
-    The entry is active in the rounds active_from <= round < active_until.
+    `index` is the position in the run's registry, never used again; `slot` the lane among the members of the same
+    role, used again once its member has withdrawn. The entry takes part in the rounds
+    active_from <= round < active_until; `left_at` is 0 while it has not left.
     """
 
     index: int
@@ -200,9 +343,9 @@ class RegistryEntry:
     role: Role
     slot: int
     active_from: int = 0
-    active_until: int = (1 << 32) - 1
+    active_until: int = NEVER
     stake_wei: int = 0
-    withdrawable_at: int = 0
+    left_at: int = 0
 
     def __post_init__(self) -> None:
         """Check every field's range."""
@@ -212,12 +355,12 @@ class RegistryEntry:
         for name in ("index", "active_from", "active_until"):
             check_uint(name, getattr(self, name), 32)
         check_uint("stake_wei", self.stake_wei, 128)
-        check_uint("withdrawable_at", self.withdrawable_at, 64)
+        check_uint("left_at", self.left_at, 64)
 
     @classmethod
     def from_abi(cls, values: Sequence[Any]) -> RegistryEntry:
-        """Return the entry from the contract's `Entry` tuple (account first, index fifth)."""
-        account, operator, role, slot, index, active_from, active_until, stake_wei, withdrawable_at = values
+        """Return the entry from the contract's `Entry` tuple, whose order is that of its storage."""
+        account, role, slot, active_from, active_until, operator, index, left_at, stake_wei = values
         return cls(
             index=index,
             account=to_checksum_address(account),
@@ -227,7 +370,7 @@ class RegistryEntry:
             active_from=active_from,
             active_until=active_until,
             stake_wei=stake_wei,
-            withdrawable_at=withdrawable_at,
+            left_at=left_at,
         )
 
     def active_in(self, round_number: int) -> bool:
@@ -236,10 +379,11 @@ class RegistryEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class RunParams(_AbiRecord):
+class RunParams(AbiRecord):
     """What a run is created with; never changes. Durations are in seconds of chain time."""
 
-    _address_fields: ClassVar[tuple[str, ...]] = ("reward_token",)
+    abi_addresses: ClassVar = ("reward_token",)
+    abi_records: ClassVar = {"reputation": ReputationParams}
 
     reward_token: str
     manifest_hash: bytes
@@ -254,20 +398,31 @@ class RunParams(_AbiRecord):
     min_round_seconds: int
     nominal_round_seconds: int
     challenge_window_seconds: int
+    answer_seconds: int
+    claim_period_seconds: int
     max_rounds: int
+    history_rounds: int
+    epoch_rounds: int
     min_trainers: int
     min_validators: int
     validator_share_bps: int
+    slash_rounds: int
     reward_rate_wei_per_second: int
     min_trainer_bond_wei: int
     min_validator_stake_wei: int
     stake_unit_wei: int
-    reputation_keep_ppb: int
+    miss_fine_wei: int
+    demand_bond_wei: int
+    reputation: ReputationParams
 
 
 @dataclass(frozen=True, slots=True)
-class Status(_AbiRecord):
-    """What a node polls, from one call. Masks have bit v for validator slot v; times are unix seconds."""
+class Status(AbiRecord):
+    """What a node polls, from one call. Masks have bit v for validator slot v; times are unix seconds.
+
+    `has_settled`, `last_settled_round` and `last_header_hash` are the head of the pay chain. While `behind`,
+    `behind_round` must be settled again, with `behind_attempt`, before any other.
+    """
 
     round: int
     phase: Phase
@@ -289,6 +444,9 @@ class Status(_AbiRecord):
     last_settled_round: int
     last_header_hash: bytes
     closed: bool
+    behind: bool
+    behind_round: int
+    behind_attempt: int
 
     def __post_init__(self) -> None:
         """Turn the contract's number into a `Phase`."""
@@ -296,25 +454,28 @@ class Status(_AbiRecord):
 
 
 @dataclass(frozen=True, slots=True)
-class RoundInfo(_AbiRecord):
-    """A round's facts on chain. Times are unix seconds, 0 while unknown; `stake_lanes` is a packed word."""
+class RoundInfo(AbiRecord):
+    """A round that the contract remembers. Times are unix seconds; `stake_lanes` is a packed word.
+
+    An end time that lies ahead is what it would be if nobody acted any more, 0 where it depends on a draw that has
+    not been made. `paid` says whether the round's header stands, `fault` what was wrong with its last attempt.
+    """
 
     status: RoundStatus
+    paid: bool
     opened_at: int
     train_ends_at: int
     reveal_ends_at: int
     drawn_at: int
     score_ends_at: int
     weight_reveal_ends_at: int
-    settled_at: int
     final_at: int
     registry_size: int
     trainer_slots: int
-    validator_slots: int
     stake_lanes: bytes
-    pool_at_open_wei: int
-    opened_block: int
-    settled_block: int
+    attempt: int
+    signer_mask: int
+    held_at_open_wei: int
     commits: int
     reveals: int
     assign_seed: bytes
@@ -322,14 +483,16 @@ class RoundInfo(_AbiRecord):
     reveals_hash: bytes
     header_hash: bytes
     total_amount_wei: int
+    fault: Fault
 
     def __post_init__(self) -> None:
-        """Turn the contract's number into a `RoundStatus`."""
+        """Turn the contract's numbers into a `RoundStatus` and a `Fault`."""
         object.__setattr__(self, "status", RoundStatus(self.status))
+        object.__setattr__(self, "fault", Fault(self.fault))
 
     def stakes(self) -> tuple[int, ...]:
-        """Return the snapshot stake of each validator slot, in stake units: one int per slot."""
-        return unpack_lanes(self.stake_lanes)[: self.validator_slots]
+        """Return the voting weight of each of the 16 validator slots in the round's epoch, in stake units."""
+        return unpack_lanes(self.stake_lanes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +500,6 @@ class ContributionReveal:
     """The event `ContributionRevealed`: where a trainer's blob is and which bytes it must be."""
 
     round: int
-    index: int
     slot: int
     content_hash: bytes
     cid: str
@@ -349,7 +511,6 @@ class WeightReveal:
 
     round: int
     slot: int
-    index: int
     vector: bytes
     evidence_hash: bytes
     evidence_cid: str

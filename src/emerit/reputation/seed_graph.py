@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from emerit.protocol.merkle import payable
 from emerit.protocol.reputation import (
     REPUTATION_ONE,
     Vote,
@@ -20,6 +19,7 @@ from emerit.protocol.reputation import (
     trainer_visits,
     validator_visits,
 )
+from emerit.protocol.settlement_tree import payable
 
 __all__ = [
     "REPUTATION_ONE",

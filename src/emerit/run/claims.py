@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from emerit.chain.run_client import RunClient
 from emerit.chain.transactions import Sender
 from emerit.errors import ChainError, StateError
-from emerit.protocol.types import Header, Leaf, ProofNode
+from emerit.protocol.types import Header, Leaf
 from emerit.run.ledger import Ledger
+
+# How many claims go into one transaction.
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,12 @@ class Claimable:
     Attributes:
         cumulative_wei: all it earned in the run so far.
         claimed_wei: what it has taken already.
-        final_at: chain time from which the contract accepts the proof.
+        final_at: end of the header's challenge window, chain time; the contract accepts the proof after it.
     """
 
     header: Header
     leaf: Leaf
-    proof: tuple[ProofNode, ...]
+    proof: tuple[bytes, ...]
     cumulative_wei: int
     claimed_wei: int
     final_at: int
@@ -49,7 +52,7 @@ def claimable(client: RunClient, ledger: Ledger, account: str) -> Claimable:
             f"{account} has not joined this run.",
             "Check the address (rewards belong to the owner account, not to the operator) and the run.",
         )
-    settled = ledger.claimable_entry(client.status().timestamp)
+    settled = ledger.claimable_entry()
     leaf, proof = ledger.proof(entry.index, settled)
     return Claimable(
         header=settled.onchain.header,
@@ -57,7 +60,7 @@ def claimable(client: RunClient, ledger: Ledger, account: str) -> Claimable:
         proof=proof,
         cumulative_wei=leaf.cumulative_amount_wei,
         claimed_wei=client.claimed(entry.account),
-        final_at=settled.info.final_at,
+        final_at=settled.final_at,
     )
 
 
@@ -66,10 +69,31 @@ def claim(client: RunClient, sender: Sender, item: Claimable) -> int:
     due = max(0, item.due_wei)
     if due > 0:
         client.claim(sender, item.header, item.leaf, item.proof)
-    if item.leaf.reputation > 0:
+    if item.leaf.detail.reputation > 0:
         try:
             client.materialise(sender, item.header, item.leaf, item.proof)
         except ChainError as error:
             if error.code != "not-newer":  # somebody has shown this leaf, or a newer one, already
                 raise
     return due
+
+
+def claim_all(client: RunClient, sender: Sender, ledger: Ledger) -> dict[str, int]:
+    """Have every account paid what it has not taken, in batches; returns the wei paid to each.
+
+    Reputations stay where they are: each account's is shown by its own claim.
+
+    Raises:
+        StateError: `nothing-settled` before the first settlement.
+    """
+    settled = ledger.claimable_entry()
+    due = [
+        (leaf, leaf.cumulative_amount_wei - client.claimed(leaf.account))
+        for leaf in settled.settlement.leaves
+        if leaf.cumulative_amount_wei
+    ]
+    owed = [(leaf, wei) for leaf, wei in due if wei > 0]
+    for start in range(0, len(owed), BATCH):
+        part = [ledger.proof(leaf.index, settled) for leaf, _ in owed[start : start + BATCH]]
+        client.claim_many(sender, settled.onchain.header, part)
+    return {leaf.account: wei for leaf, wei in owed}

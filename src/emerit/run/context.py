@@ -58,8 +58,10 @@ def open_run(client: RunClient, store: BlobStore) -> RunContext:
 
     Raises:
         UnavailableError: chain or IPFS did not answer.
-        RefusedError: the manifest's hash differs, it is malformed, or it speaks another protocol version.
+        RefusedError: the manifest's hash differs, it is malformed, or contracts or manifest speak another protocol
+            version.
     """
+    client.check_version()
     params = client.params()
     data = store.get(params.manifest_cid, max_bytes=MAX_MANIFEST_BYTES)
     if hashlib.sha256(data).digest() != params.manifest_hash:

@@ -18,6 +18,7 @@ from emerit.ipfs.client import BlobStore
 from emerit.model.table import table_hash
 from emerit.protocol.manifest import CorpusSpec, Manifest, ShardSpec
 from emerit.protocol.presets import RunClock, preset
+from emerit.protocol.reputation import reputation_params
 from emerit.protocol.types import RunParams
 from emerit.training.state import initial_values, state_root
 
@@ -35,6 +36,10 @@ class RunPlan:
         reward_rate_wei_per_second: what a second of training costs the pool at most.
         expected_trainers: how many trainers' assignments the corpus must have room for.
         seed: 32 bytes that the initial weights are made from.
+        miss_fine_wei: what a missed reveal or signature costs, in wei of the reward token.
+        demand_bond_wei: what a demand for a leaf costs, in wei of the chain's own coin; half goes to who answers, so it
+            should be more than twice the gas of an answer.
+        reputation_keep_ppb: what reputation stored on chain keeps with each settled round.
     """
 
     name: str
@@ -50,6 +55,8 @@ class RunPlan:
     min_trainer_bond_wei: int = 10 * 10**18
     min_validator_stake_wei: int = 100 * 10**18
     stake_unit_wei: int = 10**18
+    miss_fine_wei: int = 10**18
+    demand_bond_wei: int = 5 * 10**15
     reputation_keep_ppb: int = 990_000_000
     expected_trainers: int = MINIMUM_RESERVE_TRAINERS
 
@@ -75,9 +82,12 @@ def create_run(
     """Publish corpus and manifest and create the run's contracts; `sender` becomes the sponsor.
 
     Raises:
-        UsageError: the corpus is empty, binary or too small.
+        UsageError: the corpus is empty, binary or too small; `clock-unfit`.
+        ChainError: `bad-params` names a setting that the contracts refuse.
         UnavailableError: IPFS or the chain did not answer.
     """
+    factory = FactoryClient(sender.chain, deployment.factory)
+    plan.clock.check(factory.unbonding_seconds())
     manifest = build_manifest(store, plan, on_step=on_step)
     data = manifest.to_bytes()
     cid = store.add(data)
@@ -94,12 +104,14 @@ def create_run(
         min_trainer_bond_wei=plan.min_trainer_bond_wei,
         min_validator_stake_wei=plan.min_validator_stake_wei,
         stake_unit_wei=plan.stake_unit_wei,
-        reputation_keep_ppb=plan.reputation_keep_ppb,
+        miss_fine_wei=plan.miss_fine_wei,
+        demand_bond_wei=plan.demand_bond_wei,
+        reputation=reputation_params(manifest.reputation, plan.reputation_keep_ppb),
         **dataclasses.asdict(plan.clock),
     )
     on_step("creating the run's contracts")
-    made = FactoryClient(sender.chain, deployment.factory).create_run(sender, params)
-    client = RunClient(sender.chain, made.run)
+    made = factory.create_run(sender, params)
+    client = RunClient(sender.chain, made.run, from_block=made.block)
     corpus = manifest.corpus
     return CreatedRun(client, manifest, corpus.train_sequences, corpus.validation_sequences)
 

@@ -1,148 +1,286 @@
-"""The settlement ledger: every settled round computed again from chain events alone.
+"""The settlement ledger: every header of the pay chain computed again from chain events alone.
 
-Nobody's word is taken: for each settled header the settlement is recomputed from the revealed weight vectors,
-the registry snapshot and the leaves before it, and its Merkle root must be the one that was signed. The leaves
-that come out are what claims, reputation and the API show. Imports no torch.
+Nobody's word is taken: for each settled header the settlement is recomputed from the revealed weight vectors, the
+registry and the leaves before it, and its hash must be the one that was signed. The leaves that come out are what
+claims, reputation and the API show. A header that does not follow is a *fault*: it stays out, with all that was settled
+on top of it, until a challenge has taken it back. Imports no torch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from emerit.chain.records import SettledRound
+from emerit.chain.records import OpenedRound, SettledRound
 from emerit.chain.run_client import RunClient
 from emerit.errors import StateError, UnavailableError
+from emerit.protocol.challenges import Facts, Settled
 from emerit.protocol.commitments import unpack_vector
-from emerit.protocol.consensus import Votes
-from emerit.protocol.manifest import Manifest
-from emerit.protocol.registry import registry_snapshot
+from emerit.protocol.consensus import Consensus, Votes, aggregated_slots, reach_consensus
+from emerit.protocol.registry import Members
 from emerit.protocol.settlement import Settlement, SettlementInputs, settle
-from emerit.protocol.types import ZERO_HASH, ContributionReveal, Leaf, ProofNode, RoundInfo, WeightReveal
+from emerit.protocol.types import ZERO_HASH, ContributionReveal, Leaf, RegistryEntry, RunParams, WeightReveal
+
+
+@dataclass(frozen=True)
+class RoundData:
+    """What a round's settlement depends on, from chain events."""
+
+    opened: OpenedRound
+    members: Members
+    contributions: tuple[ContributionReveal, ...]
+    weights: tuple[WeightReveal, ...]
+
+    @property
+    def vectors(self) -> dict[int, tuple[int, ...]]:
+        """The revealed codes by validator slot."""
+        return {item.slot: unpack_vector(item.vector, self.members.trainer_slots) for item in self.weights}
 
 
 @dataclass(frozen=True)
 class SettledEntry:
-    """One settled round: what the chain keeps (`onchain`) beside the settlement recomputed here."""
+    """One header of the pay chain: what was settled (`onchain`) beside the settlement recomputed here.
+
+    Attributes:
+        settled_at: when it settled, unix time.
+        final_at: end of its challenge window; demands for leaves can put off what the contract calls final.
+    """
 
     onchain: SettledRound
-    info: RoundInfo
+    opened: OpenedRound
+    members: Members
     settlement: Settlement
     contributions: tuple[ContributionReveal, ...]
     weights: tuple[WeightReveal, ...]
+    settled_at: int
+    final_at: int
+
+    @property
+    def round(self) -> int:
+        """The round that it settles."""
+        return self.onchain.round
 
     def weight_of(self, slot: int) -> int:
-        """Consensus weight of a trainer slot; 0 for one that joined after the round opened."""
+        """Consensus weight of a trainer slot; 0 for one that was given out after the round opened."""
         weights = self.settlement.weights
         return weights[slot] if slot < len(weights) else 0
 
 
+@dataclass(frozen=True)
+class LedgerFault:
+    """A standing header that does not follow from the data, the settlement that would, and the contract's facts."""
+
+    onchain: SettledRound
+    expected: Settlement
+    facts: Facts
+
+    @property
+    def error(self) -> StateError:
+        """The fault as an error, for people."""
+        return StateError(
+            "settlement-mismatch",
+            f"Round {self.onchain.round}: the settled header is not what the revealed weights give.",
+            "Anybody can take it back: emerit audit --challenge. Until then do not count on pay from this round on.",
+        )
+
+
 @dataclass
 class Ledger:
-    """Replays a run's settlements in order; `update()` takes in what has settled since the last call."""
+    """Follows a run's pay chain; `update()` takes in what has settled, or fallen, since the last call.
+
+    Attributes:
+        entries: the headers that stand and follow from the data, in order.
+        fault: the first standing header that does not; nothing after it is in `entries`.
+    """
 
     client: RunClient
-    manifest: Manifest
-    validator_share_bps: int
     entries: list[SettledEntry] = field(default_factory=list)
+    fault: LedgerFault | None = None
+    _seen_hash: bytes = ZERO_HASH
+
+    @property
+    def params(self) -> RunParams:
+        """The run's parameters."""
+        return self.client.params()
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
-        """Leaves of the last settled round, by registry index; empty before the first."""
+        """Leaves of the last right header, by registry index; empty before the first."""
         return self.entries[-1].settlement.leaves if self.entries else ()
 
     @property
     def last(self) -> SettledEntry | None:
-        """The last settled round, or None."""
+        """The last right header, or None."""
         return self.entries[-1] if self.entries else None
 
     @property
     def last_hash(self) -> bytes:
-        """Hash of the last settled header; 32 zero bytes before the first."""
+        """Hash of the last right header; 32 zero bytes before the first."""
         return self.entries[-1].onchain.header_hash if self.entries else ZERO_HASH
 
+    @property
+    def seen_hash(self) -> bytes:
+        """Hash of the head of the pay chain that the last update saw, right or wrong; zero bytes before the first."""
+        return self._seen_hash
+
     def update(self) -> list[SettledEntry]:
-        """Replay the rounds settled since the last call and return them.
+        """Replay what has settled since the last call and return it; what no longer stands is dropped.
 
         Raises:
-            StateError: `settlement-mismatch` when a settled root is not what the revealed data give.
-            UnavailableError: the chain did not answer.
+            UnavailableError: the chain did not answer, or changed meanwhile (`chain-unsettled`).
         """
-        settled = self.client.settled()
-        known = [entry.onchain.header_hash for entry in self.entries]
-        if known != [item.header_hash for item in settled[: len(known)]]:
-            self.entries.clear()  # the chain was reorganised below what we had replayed
+        chain = self.client.pay_chain()
+        same = 0
+        while same < min(len(self.entries), len(chain)) and self.entries[same].onchain == chain[same]:
+            same += 1
+        del self.entries[same:]
+        if self.fault is not None and (same >= len(chain) or self.fault.onchain != chain[same]):
+            self.fault = None
         fresh = []
-        for item in settled[len(self.entries) :]:
-            entry = self._replay(item)
-            self.entries.append(entry)
-            fresh.append(entry)
+        registry = self.client.registry() if len(chain) > same and self.fault is None else []
+        for item in chain[same:]:
+            if self.fault is not None:
+                break
+            entry = self._replay(item, registry)
+            if entry is not None:
+                self.entries.append(entry)
+                fresh.append(entry)
+        self._seen_hash = chain[-1].header_hash if chain else ZERO_HASH
         return fresh
 
-    def _replay(self, item: SettledRound) -> SettledEntry:
-        round_number = item.header.round
-        info = self.client.round_info(round_number)
-        inputs, contributions, weights = self.inputs(
-            round_number, info, item.header.budget_wei, item.header.state_root, item.header.aggregate_hash
+    def refuse_final_fault(self) -> None:
+        """Check that what is wrong in the pay chain, if anything is, can still be taken back.
+
+        Raises:
+            StateError: `wrong-settlement-final`.
+        """
+        if self.fault is None or not self.client.is_final(self.fault.onchain.round):
+            return
+        raise StateError(
+            "wrong-settlement-final",
+            f"Round {self.fault.onchain.round} settled wrongly, and nobody took it back in time: it is final.",
+            "Leave this run: what it pays from then on cannot be checked.",
         )
-        settlement = settle(inputs)
-        if settlement.header != item.header:
-            if self.client.header_hash(round_number) != item.header_hash:
-                raise UnavailableError(
-                    "chain-unsettled", f"Round {round_number} was reorganised while it was read.", "Try again."
-                )
-            raise StateError(
-                "settlement-mismatch",
-                f"Round {round_number}: the settled header is not what the revealed weights give.",
-                "Do not trust this run's payouts from this round on; compare with another node, then report it.",
+
+    def _replay(self, item: SettledRound, registry: Sequence[RegistryEntry]) -> SettledEntry | None:
+        """Return the entry for a header, None (and `fault` set) where it does not follow from the data."""
+        data, body = self.data(item.round, registry), item.header.body
+        block = self.client.chain.block(item.block)
+        settlement = settle(
+            self.inputs(data, body.budget_wei, body.reveals, body.state_root, body.aggregate_hash, body.attempt)
+        )
+        if block is None or (settlement.header != item.header and item not in self.client.pay_chain()):
+            raise UnavailableError(
+                "chain-unsettled", f"Round {item.round} was reorganised while it was read.", "Try again."
             )
-        return SettledEntry(item, info, settlement, contributions, weights)
+        if settlement.header != item.header:
+            self.fault = LedgerFault(item, settlement, self._facts(data))
+            return None
+        return SettledEntry(
+            onchain=item,
+            opened=data.opened,
+            members=data.members,
+            settlement=settlement,
+            contributions=data.contributions,
+            weights=data.weights,
+            settled_at=block.timestamp,
+            final_at=block.timestamp + self.params.challenge_window_seconds,
+        )
+
+    def _facts(self, data: RoundData) -> Facts:
+        last, params = self.last, self.params
+        return Facts(
+            members=data.members,
+            vectors={item.slot: item.vector for item in data.weights},
+            validator_share_bps=params.validator_share_bps,
+            reputation=params.reputation,
+            previous=None if last is None else Settled(last.onchain.header, last.settlement.leaves),
+        )
+
+    # ---- what a settlement is made from
+
+    def data(self, round_number: int, registry: Sequence[RegistryEntry] | None = None) -> RoundData:
+        """Gather what was opened and revealed in a round; `registry` if it has just been read.
+
+        Raises:
+            StateError: `round-unknown` for a round that has not opened.
+        """
+        members = self.client.members_in(round_number, registry)
+        opened = self.client.opened(round_number)
+        if opened is None:
+            raise UnavailableError("chain-unsettled", f"Round {round_number} was reorganised away.", "Try again.")
+        contributions = tuple(self.client.reveals(round_number))
+        return RoundData(opened, members, contributions, tuple(self.client.weight_reveals(round_number)))
 
     def inputs(
         self,
-        round_number: int,
-        info: RoundInfo,
+        data: RoundData,
         budget_wei: int,
+        reveals_hash: bytes,
         state_root: bytes = ZERO_HASH,
         aggregate_hash: bytes = ZERO_HASH,
-    ) -> tuple[SettlementInputs, tuple[ContributionReveal, ...], tuple[WeightReveal, ...]]:
-        """Gather what settles `round_number` on top of the rounds replayed so far, from chain events only."""
-        contributions = tuple(self.client.reveals(round_number))
-        weights = tuple(self.client.weight_reveals(round_number))
-        stakes = info.stakes()
-        votes = Votes(
-            trainer_slots=info.trainer_slots,
-            stake_lanes=stakes,
-            vectors={item.slot: unpack_vector(item.vector, info.trainer_slots) for item in weights},
-            revealed_slots=frozenset(item.slot for item in contributions),
-        )
-        inputs = SettlementInputs(
+        attempt: int = 0,
+    ) -> SettlementInputs:
+        """Return what settles a round on top of the headers replayed so far."""
+        params = self.params
+        return SettlementInputs(
             run=self.client.address,
-            round=round_number,
+            round=data.opened.round,
+            attempt=attempt,
             previous_hash=self.last_hash,
-            reveals_hash=info.reveals_hash,
-            entries=registry_snapshot(self.client.registry(), info.registry_size),
-            votes=votes,
+            reveals_hash=reveals_hash,
+            members=data.members,
+            vectors=data.vectors,
             previous_leaves=self.leaves,
             budget_wei=budget_wei,
-            validator_share_bps=self.validator_share_bps,
+            validator_share_bps=params.validator_share_bps,
             state_root=state_root,
             aggregate_hash=aggregate_hash,
-            reputation=self.manifest.reputation,
+            reputation=params.reputation,
         )
-        return inputs, contributions, weights
 
-    def claimable_entry(self, now: int) -> SettledEntry:
-        """The newest settled round that can be claimed against at chain time `now`; the last one while none can yet.
+    def trust(self, round_number: int) -> dict[int, int]:
+        """Return the last agreed weight of each trainer slot that has the same member in this round as it had then."""
+        before = [item.round for item in self.client.state_chain() if item.round < round_number]
+        if not before:
+            return {}
+        registry = self.client.registry()
+        last, now = self.data(before[-1], registry), self.client.members_in(round_number, registry)
+        weights = _consensus(last).weights
+        return {
+            slot: weight
+            for slot, weight in enumerate(weights)
+            if (then := last.members.trainer_in(slot)) is not None and _index(now.trainer_in(slot)) == then.index
+        }
+
+    def aggregated(self, data: RoundData, max_aggregated: int) -> tuple[int, ...]:
+        """Return the trainer slots whose contributions a round applies to the state, ascending."""
+        consensus = _consensus(data)
+        revealed = {item.slot for item in data.contributions}
+        weights = tuple(weight if slot in revealed else 0 for slot, weight in enumerate(consensus.weights))
+        return aggregated_slots(replace(consensus, weights=weights), max_aggregated)
+
+    # ---- claims
+
+    def claimable_entry(self) -> SettledEntry:
+        """Return the newest header that can be claimed against; the last one while none can yet.
 
         Raises:
             StateError: `nothing-settled` before the first settlement.
         """
         if not self.entries:
             raise StateError("nothing-settled", "No round has settled yet.", "Wait for the first settlement.")
-        final = (entry for entry in reversed(self.entries) if entry.info.final_at <= now)
-        return next(final, self.entries[-1])
+        forgotten = self.client.status().round - self.params.history_rounds
+        low, high = 0, len(self.entries)  # what is before a final header is final, and so is what the run has forgotten
+        while low < high:
+            middle = (low + high) // 2
+            if self.entries[middle].round <= forgotten or self.client.is_final(self.entries[middle].round):
+                low = middle + 1
+            else:
+                high = middle
+        return self.entries[low - 1] if low else self.entries[-1]
 
-    def proof(self, index: int, entry: SettledEntry) -> tuple[Leaf, tuple[ProofNode, ...]]:
+    def proof(self, index: int, entry: SettledEntry) -> tuple[Leaf, tuple[bytes, ...]]:
         """Leaf and Merkle proof of registry index `index` under the root of a settled round.
 
         Raises:
@@ -155,4 +293,13 @@ class Ledger:
                 f"Registry index {index} is not in the last settlement, which has {len(leaves)} entries.",
                 "Whoever joined after the round opened is in the next settlement.",
             )
-        return leaves[index], tuple(entry.settlement.tree.proof(index))
+        return leaves[index], entry.settlement.tree.proof(index)
+
+
+def _consensus(data: RoundData) -> Consensus:
+    members = data.members
+    return reach_consensus(Votes(members.trainer_slots, members.stake_lanes, data.vectors, members.occupied))
+
+
+def _index(entry: RegistryEntry | None) -> int | None:
+    return None if entry is None else entry.index

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from emerit.chain.run_client import RunClient
 from emerit.chain.transactions import Sender
-from emerit.errors import ChainError, PreconditionError
+from emerit.errors import ChainError, PreconditionError, UnavailableError
 from emerit.protocol.types import Phase, RegistryEntry, Role, Status
 
 NOT_EXPECTED = 2**32 - 1
-ALREADY_HERE = frozenset({"already-checked-in", "already-committed", "run-has-finished"})
+# What the contract answers when checking in is not needed, or not possible in this round.
+NO_NEED = frozenset({"already-checked-in", "already-committed", "run-has-finished", "check-in-from", "not-active"})
 
 
 def ensure_member(client: RunClient, sender: Sender, role: Role, stake_wei: int | None = None) -> RegistryEntry:
@@ -57,12 +58,30 @@ def check_in(client: RunClient, sender: Sender, entry: RegistryEntry, status: St
         acted = status.weight_commit_mask | status.weight_reveal_mask
         expected = bool((status.expected_validator_mask | acted) >> entry.slot & 1)
     else:
-        expected_in = client.expected_in(entry.index)
+        expected_in = client.expected_in(entry.operator)
         expected = status.round <= expected_in < NOT_EXPECTED
     if expected:
         return
     try:
         client.check_in(sender)
     except ChainError as error:
-        if error.code not in ALREADY_HERE:
+        if error.code not in NO_NEED:
             raise
+
+
+def still_member(client: RunClient, sender: Sender, entry: RegistryEntry) -> RegistryEntry:
+    """Return the member's entry as it is now: it may have left, or been evicted.
+
+    Raises:
+        PreconditionError: `operator-changed` when another key acts for the member.
+    """
+    now = client.entry_of_account(entry.account)
+    if now is None:
+        raise UnavailableError("chain-unsettled", "The chain does not show this member any more.", "Try again.")
+    if now.left_at == 0 and now.operator != sender.address:
+        raise PreconditionError(
+            "operator-changed",
+            f"{now.operator} acts for {now.account} now, not {sender.address}.",
+            "Start the node with that key, or give the membership this one: emerit stake operator.",
+        )
+    return now

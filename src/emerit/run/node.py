@@ -32,7 +32,9 @@ class NodeLoop:
     Attributes:
         stop: set by SIGINT or SIGTERM; every wait and every long computation looks at it.
         hurry: set by a second signal: nothing is finished first.
+        role: what the node is in the run; for the heartbeat.
         folder: the node's data folder; `heartbeat.json` in it says round, phase and what the node waits for.
+        duties: what the node does beside its rounds, called at every poll of a wait.
     """
 
     client: RunClient
@@ -41,8 +43,9 @@ class NodeLoop:
     stop: threading.Event = field(default_factory=threading.Event)
     hurry: threading.Event = field(default_factory=threading.Event)
     last_status: Status | None = None
-    on_status: Callable[[Status], None] | None = None
+    duties: Callable[[Status], None] | None = None
     unreachable_limit_seconds: float = 900.0
+    role: str = ""
 
     def install_signals(self) -> None:
         """Stop cleanly on SIGINT and SIGTERM; at once on the second one."""
@@ -66,8 +69,6 @@ class NodeLoop:
         while True:
             try:
                 self.last_status = self.client.status()
-                if self.on_status is not None:
-                    self.on_status(self.last_status)
                 return self.last_status
             except UnavailableError:
                 now = time.monotonic()
@@ -99,6 +100,8 @@ class NodeLoop:
                     return None
             status = self.status()
             self.heartbeat(waiting_for, status)
+            if self.duties is not None:
+                self.duties(status)
             if condition(status):
                 return status
             (self.hurry if give_up else self.stop).wait(self.poll_seconds)
@@ -107,6 +110,8 @@ class NodeLoop:
         """Write `heartbeat.json` atomically: what `emerit trainer status` and health checks read."""
         status = status or self.last_status
         record: dict[str, Any] = {"time": time.time(), "pid": os.getpid(), "waiting_for": waiting_for}
+        if self.role:
+            record["role"] = self.role
         if status is not None:
             record |= {"round": status.round, "phase": status.phase.name, "block": status.block_number}
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -54,8 +54,11 @@ def node_folder_name(chain: Chain, account: str, run: str) -> str:
     return f"{account.lower()}-{run.lower()[2:]}-{chain_mark}"
 
 
-def assemble(options: NodeOptions) -> NodeParts:
+def assemble(options: NodeOptions, role: str) -> NodeParts:
     """Connect to chain and IPFS, unlock the wallet, take the data folder, read the run's manifest.
+
+    Args:
+        role: "trainer" or "validator", for the heartbeat.
 
     Raises:
         EmeritError: each with its cause and fix; nothing is left running.
@@ -69,7 +72,7 @@ def assemble(options: NodeOptions) -> NodeParts:
     store.ready()
     folder = options.data_dir / node_folder_name(chain, account.address, client.address)
     lock_folder(folder)
-    loop = NodeLoop(client, folder, options.poll_seconds)
+    loop = NodeLoop(client, folder, options.poll_seconds, role=role)
     loop.install_signals()
     context = open_run(client, store)
     return NodeParts(context, Sender(chain, account), folder, loop)

@@ -78,14 +78,15 @@ class StateFollower:
         """Apply the aggregates of the settled rounds not yet applied; return how many were.
 
         Args:
-            settled: all settled rounds of the run in order.
+            settled: the run's state chain: the first settlement of each round, in order. A challenge of its header
+                does not take the state back.
             on_step: called with (applied, total) after each round, for progress on a long catch-up.
 
         Raises:
             UnavailableError: `aggregate-unavailable`: nobody delivered an aggregate in time.
             StateError: `state-root-mismatch`: the state after an aggregate has not the signed root.
         """
-        if self.settled > len(settled) or (self.settled and settled[self.settled - 1].header.state_root != self.root):
+        if self._has_diverged(settled):
             self._restart()
         applied = 0
         while self.settled < len(settled) and not should_stop():
@@ -109,6 +110,11 @@ class StateFollower:
         """Write the state atomically; a crash leaves the one before it."""
         LocalState(self.settled, self.values, self.root).save(self.folder / "state.safetensors")
 
+    def _has_diverged(self, settled: Sequence[SettledRound]) -> bool:
+        if not 0 < self.settled <= len(settled):
+            return self.settled > 0
+        return settled[self.settled - 1].header.body.state_root != self.root
+
     def _restart(self) -> None:
         """The chain no longer holds what was applied (a reorganisation, or another chain): start over."""
         spec = self.context.manifest.model
@@ -120,19 +126,19 @@ class StateFollower:
     def _fetch_aggregate(self, item: SettledRound) -> bytes:
         client = self.context.client
         # What most signers of this header named comes first: no single one can make everybody wait for a bad hint.
-        signers = [a for a in client.attestations(item.header.round) if a.header_hash == item.header_hash]
+        signers = [a for a in client.attestations(item.round) if a.header_hash == item.header_hash]
         named = [cid for cid, _ in Counter(a.aggregate_cid for a in signers).most_common()]
         limit = self.context.manifest.limits.max_blob_bytes * 2
         last: EmeritError | None = None
         for seconds in HINT_SECONDS:
             for cid in dict.fromkeys([*named, item.aggregate_cid]):
                 try:
-                    return self.context.fetch(cid, item.header.aggregate_hash, limit, seconds)
+                    return self.context.fetch(cid, item.header.body.aggregate_hash, limit, seconds)
                 except EmeritError as error:
                     last = error
         raise UnavailableError(
             "aggregate-unavailable",
-            f"Nobody delivered the aggregate of round {item.header.round}" + (f" ({last.cause})" if last else ""),
+            f"Nobody delivered the aggregate of round {item.round}" + (f" ({last.cause})" if last else ""),
             "Check that this node's IPFS is connected to the validators' (emerit devnet status), then try again.",
         )
 
@@ -140,18 +146,18 @@ class StateFollower:
         spec = self.context.manifest.model
         size = parameter_count(spec)
         limit = self.context.manifest.limits.max_blob_bytes * 2
-        step = decode_aggregate(blob, size, limit, item.header.round)
+        step = decode_aggregate(blob, size, limit, item.round)
         values = apply_aggregate(self.values, step.positions, step.deltas)
         root = state_root(values, table_hash(spec))
-        if root != item.header.state_root:
+        if root != item.header.body.state_root:
             raise StateError(
                 "state-root-mismatch",
-                f"Round {item.header.round}: the state after its aggregate has not the signed root.",
+                f"Round {item.round}: the state after its aggregate has not the signed root.",
                 "Stop and report it: either this machine computes wrongly or two thirds of the stake lied.",
             )
         self.previous, self.values, self.root = self.values, values, root
         self.settled += 1
-        self._note_root(item.header.round)
+        self._note_root(item.round)
 
     def _note_root(self, round_number: int) -> None:
         """Append the root that this node computed to `roots.jsonl`, for people and audits."""

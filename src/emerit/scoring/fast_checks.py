@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emerit.codec.update import SparseUpdate
 from emerit.errors import RefusedError
-from emerit.protocol.merkle import payable
+from emerit.protocol.settlement_tree import payable
 
 
 def check_not_empty(update: SparseUpdate) -> None:

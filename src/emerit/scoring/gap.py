@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from emerit.protocol.merkle import payable
+from emerit.protocol.settlement_tree import payable
 from emerit.scoring.measurement import Measurement, weighted_median
 
 CLEAR_Z: Final = 2.5

@@ -53,7 +53,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class ScoreHistory:
-    """Standing by trainer slot, as of the last scored round; slots are never given to somebody else.
+    """Standing by trainer, as of the last scored round: by slot while a round is scored, by registry index on disk.
 
     Immutable: scoring a round gives a new history.
     """

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emerit.codec.update import SparseUpdate, chunk_lengths
-from emerit.protocol.merkle import payable
+from emerit.protocol.settlement_tree import payable
 from emerit.scoring.clusters import COPY, SPLIT, Clusters, Pair, Threshold, connect
 from emerit.scoring.measurement import weighted_median
 

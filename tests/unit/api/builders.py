@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -10,20 +10,22 @@ from typing import Any
 from eth_utils.address import to_checksum_address
 
 from emerit.api.collect import Collector
-from emerit.chain.records import SettledRound
+from emerit.chain.records import OpenedRound, SettledRound
 from emerit.indexer.index import StepResult
 from emerit.protocol import minifloat
 from emerit.protocol.commitments import pack_vector
-from emerit.protocol.consensus import Votes
+from emerit.protocol.eip712 import header_hash
 from emerit.protocol.presets import preset
+from emerit.protocol.registry import Members
+from emerit.protocol.reputation import reputation_params
 from emerit.protocol.settlement import SettlementInputs, settle
 from emerit.protocol.types import (
     ContributionReveal,
+    Fault,
+    Header,
     Phase,
     RegistryEntry,
     Role,
-    RoundInfo,
-    RoundStatus,
     Status,
     WeightReveal,
     pack_lanes,
@@ -31,6 +33,7 @@ from emerit.protocol.types import (
 from emerit.run.ledger import SettledEntry
 
 RUN = to_checksum_address("0x" + "ab" * 20)
+REPUTATION = reputation_params(preset("demo").reputation, keep_ppb=990_000_000)
 LOSS_UNIT = preset("demo").scoring.loss_unit
 
 
@@ -62,7 +65,7 @@ def settled_entry(
     settled_at: int = 1_000,
 ) -> SettledEntry:
     """A settled round; `rows` has each validator's weights by trainer slot (None abstains), None for no reveal."""
-    trainers = sum(entry.role is Role.TRAINER for entry in members)
+    trainers = 1 + max(entry.slot for entry in members if entry.role is Role.TRAINER)
     stakes = tuple(stakes or [100] * len(rows))
     losses = base_losses or [4.0] * len(rows)
     shown = range(trainers) if revealed is None else revealed
@@ -71,31 +74,38 @@ def settled_entry(
         for slot, row in enumerate(rows)
         if row is not None
     }
-    votes = Votes(trainers, stakes, vectors, frozenset(shown))
+    seats = tuple(entry.index for entry in members if entry.role is Role.VALIDATOR)
+    in_round = Members(number, tuple(members), trainers, stakes, seats)
     inputs = SettlementInputs(
         run=RUN,
         round=number,
+        attempt=0,
         previous_hash=bytes(32),
         reveals_hash=bytes(32),
-        entries=tuple(members),
-        votes=votes,
+        members=in_round,
+        vectors=vectors,
         previous_leaves=(),
         budget_wei=10**18,
         validator_share_bps=2_000,
         state_root=bytes([5]) * 32,
         aggregate_hash=bytes([6]) * 32,
-        reputation=preset("demo").reputation,
+        reputation=REPUTATION,
     )
     settlement = settle(inputs)
     return SettledEntry(
-        onchain=SettledRound(settlement.header, "bafkqaaa", settlement.header_hash, 100 + number, "0x" + "77" * 32),
-        info=_info(len(members), trainers, stakes, settled_at),
+        onchain=SettledRound(
+            settlement.header, "bafkqaaa", settlement.header_hash, 0b11, 100 + number, "0x" + "77" * 32
+        ),
+        opened=OpenedRound(number, 90 + number, bytes(32), len(members), trainers, 0, 10**21, stakes, seats),
+        members=in_round,
         settlement=settlement,
-        contributions=tuple(ContributionReveal(number, slot, slot, bytes([7]) * 32, "bafkqaaa") for slot in shown),
+        contributions=tuple(ContributionReveal(number, slot, bytes([7]) * 32, "bafkqaaa") for slot in shown),
         weights=tuple(
-            WeightReveal(number, slot, trainers + slot, pack_vector(codes), evidence_hash(number, slot), "bafkqaaa")
+            WeightReveal(number, slot, pack_vector(codes), evidence_hash(number, slot), "bafkqaaa")
             for slot, codes in vectors.items()
         ),
+        settled_at=settled_at,
+        final_at=settled_at + 60,
     )
 
 
@@ -103,11 +113,73 @@ def copies(entry: SettledEntry, rounds: int) -> list[SettledEntry]:
     """The same round again and again, under other numbers, for what only depends on how many there are."""
     found = []
     for number in range(rounds):
-        header = replace(entry.onchain.header, round=number)
+        header = replace(entry.onchain.header, body=replace(entry.onchain.header.body, round=number))
         onchain = replace(entry.onchain, header=header, header_hash=number.to_bytes(32, "big"), block=100 + number)
         weights = tuple(replace(w, evidence_hash=evidence_hash(number, w.slot)) for w in entry.weights)
         found.append(replace(entry, onchain=onchain, weights=weights))
     return found
+
+
+# ---- rows of an index
+
+
+def row(block: int, name: str, contract: str = "TrainingRun", log_index: int = 0, **arguments: Any) -> dict[str, Any]:
+    """An event as the index has it."""
+    return {
+        "block_hash": "0x" + block.to_bytes(32, "big").hex(),
+        "log_index": log_index,
+        "block_number": block,
+        "tx_hash": "0x" + block.to_bytes(32, "little").hex(),
+        "contract": contract,
+        "name": name,
+        "arguments": arguments,
+    }
+
+
+def epoch_row(block: int, number: int, first_round: int, seats: Mapping[int, int]) -> dict[str, Any]:
+    """An epoch in which the validators with these slots (slot: registry index) have a vote."""
+    lanes = pack_lanes([100 if slot in seats else 0 for slot in range(16)])
+    indices = [seats.get(slot, 0) for slot in range(16)]
+    return row(block, "EpochOpened", epoch=number, round=first_round, stakeLanes="0x" + lanes.hex(), seats=indices)
+
+
+def settled_row(block: int, header: Header, mask: int = 0b11, log_index: int = 0) -> dict[str, Any]:
+    """A settlement that the validators of this mask signed."""
+    body, tree = header.body, header.tree
+    values = {
+        "body": {
+            "run": body.run,
+            "round": body.round,
+            "attempt": body.attempt,
+            "previous": "0x" + body.previous.hex(),
+            "reveals": "0x" + body.reveals.hex(),
+            "budgetWei": str(body.budget_wei),
+            "stateRoot": "0x" + body.state_root.hex(),
+            "aggregateHash": "0x" + body.aggregate_hash.hex(),
+        },
+        "tree": {
+            "root": "0x" + tree.root.hex(),
+            "totalWeight": str(tree.total_weight),
+            "totalAmountWei": str(tree.total_amount_wei),
+            "leafCount": tree.leaf_count,
+        },
+    }
+    return row(
+        block,
+        "Settled",
+        log_index=log_index,
+        round=body.round,
+        attempt=body.attempt,
+        headerHash="0x" + header_hash(header).hex(),
+        header=values,
+        aggregateCid="bafkqaaa",
+        signerMask=mask,
+    )
+
+
+def voided_row(block: int, number: int, attempt: int = 0, fault: Fault = Fault.ROW, index: int = 1) -> dict[str, Any]:
+    """A challenge that took a header back."""
+    return row(block, "HeaderVoided", round=number, attempt=attempt, fault=int(fault), index=index, by=address(99))
 
 
 def evidence_record(weights: Sequence[int | None], **reasons: str) -> dict[str, Any]:
@@ -130,30 +202,12 @@ def _loss(nats: float | None) -> int:
     return minifloat.ABSTAIN if nats is None else minifloat.encode(round(nats / LOSS_UNIT))
 
 
-def _info(members: int, trainers: int, stakes: Sequence[int], settled_at: int) -> RoundInfo:
-    names = RoundInfo.__dataclass_fields__
-    values: dict[str, Any] = {name: 0 for name in names if not name.startswith("_")}
-    hashes = dict.fromkeys(("assign_seed", "eval_seed", "reveals_hash", "header_hash"), bytes(32))
-    return RoundInfo(
-        **{
-            **values,
-            **hashes,
-            "status": RoundStatus.SETTLED,
-            "registry_size": members,
-            "trainer_slots": trainers,
-            "validator_slots": len(stakes),
-            "stake_lanes": pack_lanes(stakes),
-            "settled_at": settled_at,
-            "final_at": settled_at + 60,
-        }
-    )
-
-
 def status(timestamp: int = 2_000) -> Status:
     names = [name for name in Status.__dataclass_fields__ if not name.startswith("_")]
     hashes = dict.fromkeys(("assign_seed", "eval_seed", "last_header_hash"), bytes(32))
-    flags = {"has_settled": True, "closed": False}
-    return Status(**{**dict.fromkeys(names, 0), **hashes, **flags, "phase": Phase.TRAIN, "timestamp": timestamp})
+    flags = {"has_settled": True, "closed": False, "behind": False}
+    values: dict[str, Any] = {**dict.fromkeys(names, 0), **hashes, **flags}
+    return Status(**{**values, "phase": Phase.TRAIN, "timestamp": timestamp})
 
 
 class FakeRun:
@@ -165,7 +219,8 @@ class FakeRun:
         self.now = status()
         self.next_step = StepResult(500, 0, 499, 0, frozenset())
         self.asked: list[str] = []
-        self.events: dict[str, list[dict[str, Any]]] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.not_final: set[int] = set()
         self.context: Any = SimpleNamespace(
             client=self,
             chain_id=31337,
@@ -179,6 +234,7 @@ class FakeRun:
                 manifest_hash=bytes(32),
                 initial_state_root=bytes(32),
                 max_rounds=0,
+                history_rounds=1_000,
             ),
         )
         self.address = self.rewards_address = self.stakes_address = self.reputation_address = RUN
@@ -203,13 +259,24 @@ class FakeRun:
         self.asked.append(f"reputation {account}")
         return 7
 
+    def is_final(self, round_number: int) -> bool:
+        self.asked.append(f"final {round_number}")
+        return round_number not in self.not_final
+
     # ---- the index
 
     def step(self) -> StepResult:
         return self.next_step
 
-    def named(self, name: str) -> list[dict[str, Any]]:
-        return self.events.get(name, [])
+    def named(self, *names: str, after_block: int = -1) -> list[dict[str, Any]]:
+        return [each for each in self.rows if each["name"] in names and each["block_number"] > after_block]
+
+    def events(
+        self, names: Sequence[str] = (), *, limit: int = 50, before: tuple[int, int] | None = None
+    ) -> list[dict[str, Any]]:
+        chosen = [each for each in reversed(self.rows) if not names or each["name"] in names]
+        places = [each for each in chosen if before is None or (each["block_number"], each["log_index"]) < before]
+        return places[:limit]
 
     # ---- the evidence
 
@@ -224,5 +291,5 @@ class FakeRun:
         evidence: Any = SimpleNamespace(want=self.want, state=self.state, records=lambda: dict(self.records))
         index: Any = self
         made = Collector(self.context, index, evidence, clock=lambda: 3_000.0)
-        made._ledger = SimpleNamespace(entries=self.entries, update=lambda: [])  # type: ignore[assignment]
+        made._ledger = SimpleNamespace(entries=self.entries, update=lambda: [], fault=None)  # type: ignore[assignment]
         return made

@@ -28,8 +28,9 @@ from tests.unit.api.builders import FakeRun, copies, registry, settled_entry
 ROOT = Path(__file__).parents[3]
 STATIC = ROOT / "src/emerit/api/static"
 MEMBERS = registry(trainers=3, validators=3)
-ROUTES = ["/v1/run", "/v1/rounds", "/v1/rounds/0", "/v1/participants", "/v1/events"]
+ROUTES = ["/v1/run", "/v1/rounds", "/v1/rounds/0", "/v1/participants", "/v1/events", "/v1/challenges"]
 ROUTES += [f"/v1/{kind}/0x{'12' * 20}" for kind in ("participants", "reputation", "claims")]
+ROUTES += [f"/v1/ccip/0x{'12' * 20}/0x{'00' * 36}"]
 
 
 class FixedSource:

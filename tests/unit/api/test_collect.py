@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from emerit.api import views
 from emerit.errors import StateError, UnavailableError
 from emerit.indexer.index import StepResult
+from emerit.protocol.types import ZERO_ADDRESS
 from tests.unit.api.builders import (
     FakeRun,
     address,
@@ -17,6 +19,7 @@ from tests.unit.api.builders import (
     evidence_hash,
     evidence_record,
     registry,
+    row,
     settled_entry,
     status,
 )
@@ -37,7 +40,8 @@ def test_registry_and_money_are_read_only_when_they_may_have_changed() -> None:
     run = run_of(2)
     collector = run.collector()
     collector.collect()
-    assert run.asked == ["registry", "funded"]
+    assert run.asked == ["registry", "funded", "final 1"]
+    run.now = status(1_000)  # so that nothing more may have become final
     for next_step, asked in [
         (step(501), []),
         (step(502, "TrainingRun"), []),
@@ -69,10 +73,28 @@ def test_a_read_that_fails_is_made_again() -> None:
     assert run.asked == ["registry"]
 
 
+def test_a_read_that_another_failure_prevented_is_made_later() -> None:
+    """The registry cannot be read in the very turn in which claims came in: they are not forgotten."""
+    run = run_of(1)
+    collector = run.collector()
+    collector.collect()
+
+    def fail() -> list[object]:
+        raise UnavailableError("rpc-timeout", "No answer.")
+
+    run.rows.append(row(501, "Claimed", "Rewards", account=address(0), amountWei="5"))
+    run.next_step = step(501, "Stakes", "Rewards")
+    good, run.registry = run.registry, fail  # type: ignore[method-assign, assignment]
+    with pytest.raises(UnavailableError):
+        collector.collect()
+    run.registry, run.next_step = good, step(502)  # type: ignore[method-assign]
+    assert collector.collect()[0].claimed_wei(address(0)) == 5
+
+
 def test_claims_are_added_up_from_events() -> None:
     run = run_of(1)
     amounts = [(address(0), 5), (address(1), 7), (address(0).lower(), 6)]
-    run.events["Claimed"] = [{"arguments": {"account": a, "amountWei": str(w)}} for a, w in amounts]
+    run.rows = [row(9, "Claimed", "Rewards", account=a, amountWei=str(w)) for a, w in amounts]
     snapshot, _ = run.collector().collect()
     assert [snapshot.claimed_wei(address(n)) for n in range(3)] == [11, 7, 0]
     assert views.run_answer(snapshot).claimed_wei == "18"
@@ -103,10 +125,8 @@ def test_trouble_is_shown_with_the_rounds_before_it() -> None:
     run = run_of(2)
     collector = run.collector()
 
-    def refuse() -> list[object]:
-        raise StateError("settlement-mismatch", "Round 2 does not follow.", "Look.")
-
-    collector._ledger.update = refuse  # type: ignore[method-assign, assignment]
+    error = StateError("settlement-mismatch", "Round 2 does not follow.", "Look.")
+    collector._ledger.fault = SimpleNamespace(error=error)  # type: ignore[assignment]
     snapshot, _ = collector.collect()
     answer = views.run_answer(snapshot)
     assert answer.trouble is not None and answer.trouble.code == "settlement-mismatch"
@@ -115,12 +135,33 @@ def test_trouble_is_shown_with_the_rounds_before_it() -> None:
 
 def test_claims_before_and_after_the_window() -> None:
     run = run_of(2)
-    run.entries[1] = replace(run.entries[1], info=replace(run.entries[1].info, final_at=5_000))
+    run.entries[1] = replace(run.entries[1], final_at=5_000)
     collector = run.collector()
     for now, number, final in [(1_000, 1, False), (2_000, 0, True), (5_000, 1, True)]:
         run.now = status(now)
         answer = views.claim_answer(collector.collect()[0], address(0))
         assert answer is not None and (answer.round, answer.final) == (number, final)
+        assert int(answer.due_wei) + int(answer.pending_wei) == int(answer.cumulative_wei) > 0
+        assert (answer.due_wei == "0") is not final
+
+
+def test_a_demand_puts_off_what_can_be_claimed() -> None:
+    run = run_of(2)
+    run.not_final = {1}
+    snapshot, _ = run.collector().collect()
+    answer = views.claim_answer(snapshot, address(0))
+    assert answer is not None and (answer.round, answer.final) == (0, True)
+    assert [item.final for item in views.rounds_answer(snapshot, None, 10).rounds] == [True, False]
+
+
+def test_what_the_run_has_forgotten_is_final_but_not_claimed_against() -> None:
+    run = run_of(2)
+    run.context.params.history_rounds = 10
+    run.now = replace(status(), round=11)
+    snapshot, _ = run.collector().collect()
+    answer = views.claim_answer(snapshot, address(0))
+    assert answer is not None and (answer.round, answer.final, answer.due_wei) == (1, False, "0")
+    assert snapshot.final == 2 and run.asked[-1] == "funded"
 
 
 def test_an_address_is_an_account_before_it_is_an_operator() -> None:
@@ -130,6 +171,12 @@ def test_an_address_is_an_account_before_it_is_an_operator() -> None:
         found = snapshot.member(entry.account.lower())
         assert found is not None and found.index == entry.index
     assert snapshot.member(address(99)) is None
+
+
+def test_nobody_is_found_by_the_operator_that_withdrawn_members_have() -> None:
+    gone = replace(MEMBERS[0], operator=ZERO_ADDRESS)
+    snapshot, _ = FakeRun([gone, *MEMBERS[1:]]).collector().collect()
+    assert snapshot.member(ZERO_ADDRESS) is None
 
 
 def fastest_seconds(call: object, times: int = 5) -> float:
@@ -151,9 +198,9 @@ def test_a_large_run_is_answered_fast() -> None:
     collector = run.collector()
     snapshot, _ = collector.collect()
     answers = {
-        "participants": lambda: views.participants_answer(snapshot).model_dump_json(),
-        "participant": lambda: views.participant_answer(snapshot, address(3)).model_dump_json(),  # type: ignore[union-attr]
-        "rounds": lambda: views.rounds_answer(snapshot).model_dump_json(),
+        "participants": lambda: views.participants_answer(snapshot, 0, 1_000).model_dump_json(),
+        "participant": lambda: views.participant_answer(snapshot, address(3), None, 500).model_dump_json(),  # type: ignore[union-attr]
+        "rounds": lambda: views.rounds_answer(snapshot, None, 1_000).model_dump_json(),
         "one round": lambda: views.round_answer(snapshot, 50).model_dump_json(),  # type: ignore[union-attr]
         "claim": lambda: views.claim_answer(snapshot, address(3)).model_dump_json(),  # type: ignore[union-attr]
         "next snapshot": lambda: collector.collect(),

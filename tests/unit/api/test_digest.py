@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from emerit.api.digest import EVIDENCE_MISSING, NOT_ACTIVE, RoundDigest, digest, tally, why
 from emerit.protocol.settlement import ValidatorOutcome
 from emerit.protocol.types import RegistryEntry, Role
 from emerit.scoring.reasons import REASONS
-from tests.unit.api.builders import LOSS_UNIT, evidence_hash, evidence_record, registry, settled_entry
+from tests.unit.api.builders import LOSS_UNIT, address, evidence_hash, evidence_record, registry, settled_entry
 
 MEMBERS = registry(trainers=3, validators=3)
 ROW = (300, 100, 1)
 
 
 def worked_out(entry: object, records: dict[bytes, dict[str, object]] | None = None) -> RoundDigest:
-    return digest(entry, MEMBERS, records or {}, LOSS_UNIT)  # type: ignore[arg-type]
+    return digest(entry, records or {}, LOSS_UNIT)  # type: ignore[arg-type]
 
 
 def test_the_reason_is_what_most_stake_says() -> None:
@@ -63,7 +65,7 @@ def test_who_revealed_nothing_is_told_from_who_was_no_member() -> None:
     late = RegistryEntry(2, MEMBERS[2].account, MEMBERS[2].operator, Role.TRAINER, 2, active_from=5)
     members = (*MEMBERS[:2], late, *MEMBERS[3:])
     entry = settled_entry(members, 0, [ROW, ROW, ROW], revealed=[0])
-    found = digest(entry, members, {}, LOSS_UNIT).parts
+    found = digest(entry, {}, LOSS_UNIT).parts
     assert (found[1].reason, found[1].took_part) == ("not-revealed", False)
     assert 2 not in found
 
@@ -72,10 +74,23 @@ def test_validators_have_the_outcome_of_the_settlement() -> None:
     rows = [ROW, ROW, (300, None, 1), None]
     members = registry(trainers=3, validators=5)
     entry = settled_entry(members, 0, [*rows, ROW], stakes=[150, 150, 100, 30, 0])
-    found = digest(entry, members, {}, LOSS_UNIT).parts
-    outcomes = [found[index].reason for index in range(3, 8)]
-    assert outcomes == ["paid", "paid", "not-covered", "no-reveal", "no-stake"]
-    assert [found[index].took_part for index in range(3, 8)] == [True, True, True, False, True]
+    found = digest(entry, {}, LOSS_UNIT).parts
+    outcomes = [found[index].reason for index in range(3, 7)]
+    assert outcomes == ["paid", "paid", "not-covered", "no-reveal"]
+    assert [found[index].took_part for index in range(3, 7)] == [True, True, True, False]
+    assert 7 not in found, "without a vote in the epoch it has no part in the round"
+
+
+def test_a_slot_is_the_member_that_is_active_in_the_round() -> None:
+    """Slot 1 was another trainer's before; the old one keeps its leaf and has no part."""
+    gone = replace(MEMBERS[1], active_until=4)
+    heir = RegistryEntry(6, address(6), address(60), Role.TRAINER, 1, active_from=4)
+    members = (MEMBERS[0], gone, *MEMBERS[2:], heir)
+    entry = settled_entry(members, 4, [ROW] * 3)
+    found = digest(entry, {}, LOSS_UNIT).parts
+    assert 1 not in found and found[6].weight == 100 and found[6].took_part
+    before = digest(settled_entry(members, 3, [ROW] * 3), {}, LOSS_UNIT).parts
+    assert before[1].weight == 100 and 6 not in before
 
 
 @pytest.mark.parametrize(("given", "want"), [([4.0, 4.0, 4.0], 4.0), ([None, None, None], None)])

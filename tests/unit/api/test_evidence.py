@@ -18,7 +18,7 @@ GOOD = json.dumps({"trainers": {"0": {"reason": "paid", "s": 0.25, "more": "x" *
 
 
 def reveal(number: int, round_number: int = 0) -> WeightReveal:
-    return WeightReveal(round_number, 0, 0, b"", bytes([number]) * 32, f"cid{number}")
+    return WeightReveal(round_number, 0, b"", bytes([number]) * 32, f"cid{number}")
 
 
 class Desk:

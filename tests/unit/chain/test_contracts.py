@@ -17,19 +17,28 @@ from emerit.chain import reverts
 from emerit.chain.abi import Abi, AbiError, canonical_type
 from emerit.chain.artifacts import CONTRACTS, load_abi, load_artifact
 from emerit.chain.errors_table import ERRORS, kebab
-from emerit.chain.events import _readers
+from emerit.chain.event_readers import Readers
 from emerit.chain.records import Log
 from emerit.chain.reverts import RpcFailure, failure_from, revert_error
 from emerit.errors import ChainError, PreconditionError
 from emerit.protocol import types
 
-DUMMY: dict[str, Any] = {"address": "0x" + "ab" * 20, "bool": True, "string": "text", "bytes": b"\x01"}
+DUMMY: dict[str, Any] = {
+    "address": "0x" + "ab" * 20,
+    "bool": True,
+    "string": "text",
+    "bytes": b"\x01",
+    "string[]": ["text"],
+}
 
 
 def dummy(kind: str) -> Any:
     if kind.startswith("uint"):
         return 1
-    return b"budgetWei".ljust(int(kind[5:] or 1), b"\0") if kind.startswith("bytes") and kind[5:] else DUMMY[kind]
+    if kind.startswith("bytes") and kind[5:]:
+        length = int(kind[5:])
+        return b"budgetWei"[:length].ljust(length, b"\0")
+    return DUMMY[kind]
 
 
 def all_errors() -> Iterator[AbiError]:
@@ -99,17 +108,29 @@ def load_raw(contract: str) -> list[dict[str, Any]]:
         ("TrainingRun", "params", True, types.RunParams),
         ("RunFactory", "createRun", False, types.RunParams),
         ("TrainingRun", "attest", False, types.Header),
+        ("TrainingRun", "answer", False, types.OpenedTree),
     ],
 )
 def test_records_have_the_fields_of_the_structs(contract: str, function: str, output: bool, record: type[Any]) -> None:
     assert struct(contract, function, output) == [field.name for field in dataclasses.fields(record)]
 
 
-def test_claims_take_header_leaf_and_proof() -> None:
+def test_claims_take_tree_leaf_and_proof() -> None:
     claim = next(item for item in load_raw("Rewards") if item.get("name") == "claim")
-    header, leaf, proof = ([snake(each["name"]) for each in p["components"]] for p in claim["inputs"][1:])
-    for names, record in ((header, types.Header), (leaf, types.Leaf), (proof, types.ProofNode)):
+    tree, leaf = ([snake(each["name"]) for each in p["components"]] for p in claim["inputs"][1:3])
+    for names, record in ((tree, types.OpenedTree), (leaf, types.ClaimLeaf)):
         assert names == [field.name for field in dataclasses.fields(record)]
+    assert claim["inputs"][3]["type"] == "bytes32[]"
+
+
+def test_a_run_answers_what_all_its_parts_do() -> None:
+    """What its own code does not have is delegated; no two parts have the same function."""
+    own = [set(load_abi(name).functions) for name in ("Settlement", "Disputes", "Penalties")]
+    whole = load_abi("TrainingRun").functions
+    for part in own:
+        assert part <= set(whole)
+    for name in whole:
+        assert len([part for part in own if name in part]) <= 1, name
 
 
 def test_registry_entries_are_read_by_position() -> None:
@@ -122,7 +143,7 @@ def test_registry_entries_are_read_by_position() -> None:
         assert (found.lower() if isinstance(found, str) else found) == values[name], name
 
 
-@pytest.mark.parametrize("enum", [types.Phase, types.Role, types.RoundStatus])
+@pytest.mark.parametrize("enum", [types.Phase, types.Role, types.RoundStatus, types.Fault])
 def test_enums_have_the_contracts_numbers(enum: Any) -> None:
     assert [int(each) for each in enum] == list(range(len(enum)))
 
@@ -167,8 +188,8 @@ def test_indexed_strings_stay_hashes() -> None:
 
 
 def test_every_kept_event_has_the_round_as_its_first_topic() -> None:
-    for event, _ in _readers(load_abi("TrainingRun")).values():
-        assert event.indexed[0] == "round"
+    for event in Readers(load_abi("TrainingRun")).events():
+        assert event.indexed[0] == ("epoch" if event.name == "EpochOpened" else "round")
 
 
 # ---- the table of errors

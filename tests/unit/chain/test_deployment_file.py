@@ -1,17 +1,17 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from emerit.chain.anvil import find_anvil, free_port, port_taken
-from emerit.chain.artifacts import CONTRACTS
 from emerit.chain.contract import checked_address
-from emerit.chain.deployment import Deployment, default_path
+from emerit.chain.deployment import DEPLOYED, Deployment, default_path
 from emerit.errors import PreconditionError, UsageError
 
 ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
-WHOLE = Deployment(1, 7, dict.fromkeys(CONTRACTS, ADDRESS), dict.fromkeys(CONTRACTS, "ab"))
+WHOLE = Deployment(1, 7, dict.fromkeys(DEPLOYED, ADDRESS), dict.fromkeys(DEPLOYED, "ab"))
 
 
 def test_a_deployment_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -38,7 +38,9 @@ def test_missing_and_incomplete_files(tmp_path: Path) -> None:
         "[]",
         "{}",
         '{"chain_id": 1, "block": 0, "addresses": {"Stakes": "0x12"}, "versions": {}}',
-        '{"chain_id": 1, "block": 0, "addresses": {"Other": "ADDRESS"}, "versions": {}}'.replace("ADDRESS", ADDRESS),
+        '{"protocol": 2, "chain_id": 1, "block": 0, "addresses": {"A": "ADDRESS"}, "versions": {}}'.replace(
+            "ADDRESS", ADDRESS
+        ),
         '{"chain_id": 1, "block": 0, "addresses": [], "versions": {}}',
         '{"chain_id": "x", "block": 0, "addresses": {}, "versions": {}}',
     ],
@@ -48,6 +50,16 @@ def test_files_that_are_no_deployments(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(UsageError, match="deployment-invalid"):
         Deployment.load(path)
+
+
+@pytest.mark.parametrize("version", [None, 1, 3])
+def test_deployments_of_another_protocol_version_are_refused(tmp_path: Path, version: object) -> None:
+    path = tmp_path / "1.json"
+    fields = {"chain_id": 1, "block": 0, "addresses": {"TrainingRun": ADDRESS}, "versions": {}}
+    path.write_text(json.dumps(fields | ({} if version is None else {"protocol": version})))
+    with pytest.raises(PreconditionError) as caught:
+        Deployment.load(path)
+    assert caught.value.code == "deployment-version"
 
 
 def test_addresses_are_checksummed() -> None:

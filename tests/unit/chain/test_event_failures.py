@@ -23,7 +23,7 @@ def block(number: int, fork: int = 0) -> Block:
 
 
 def reveal(number: int, fork: int = 0) -> Log:
-    data = encode(["uint16", "bytes32", "string"], [number, bytes(32), "Qm"])
+    data = encode(["bytes32", "string"], [bytes(32), "Qm"])
     topics = (ABI.events["ContributionRevealed"].topic, bytes(32), number.to_bytes(32, "big"))
     return Log(RUN, topics, data, number, block(number, fork).hash, "0x", 0)
 
@@ -68,7 +68,7 @@ class FlakyChain:
 def read(chain: FlakyChain, events: RunEvents) -> list[int]:
     while True:
         try:
-            return [item.index for item in events.of_round(ContributionReveal, 0)]
+            return [item.slot for item in events.of_round(ContributionReveal, 0)]
         except UnavailableError:
             continue
 
@@ -76,7 +76,7 @@ def read(chain: FlakyChain, events: RunEvents) -> list[int]:
 @pytest.mark.parametrize("failing", range(1, 14))
 def test_an_event_is_read_once_whatever_request_failed(failing: int) -> None:
     chain = FlakyChain(5, {failing})
-    events = RunEvents(chain, RUN, ABI, lambda _round: (1, chain.height), 8)  # type: ignore[arg-type]
+    events = RunEvents(chain, RUN, ABI, lambda: 1, 8)  # type: ignore[arg-type]
     assert read(chain, events) == [1, 2, 3, 4, 5]
     chain.height = 8
     assert read(chain, events) == [1, 2, 3, 4, 5, 6, 7, 8]

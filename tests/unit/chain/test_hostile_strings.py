@@ -12,7 +12,7 @@ from emerit.chain.records import Log
 
 def reveal_log(cid: bytes) -> Log:
     event = load_abi("TrainingRun").events["ContributionRevealed"]
-    data = encode(["uint16", "bytes32", "bytes"], [1, b"\x01" * 32, cid])
+    data = encode(["bytes32", "bytes"], [b"\x01" * 32, cid])
     return Log("0x" + "00" * 20, (event.topic, bytes(32), bytes(32)), data, 1, bytes(32), "0x", 0)
 
 

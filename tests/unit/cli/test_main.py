@@ -21,9 +21,11 @@ READS = {
     ("run", "show"),
     ("run", "list"),
     ("trainer", "status"),
+    ("trainer", "estimate"),
     ("validator", "status"),
     ("rewards", "list"),
     ("reputation", "show"),
+    ("reputation", "gateways"),
     ("model", "export"),
     ("model", "sample"),
     ("model", "eval"),
@@ -94,7 +96,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["model", "sample", "--temperature", "-1"], "--temperature"),
         (["rewards", "list"], "address"),
         (["rewards", "list", ADDRESS, "--last", "0"], "--last"),
+        (["run", "create", "--corpus", "x", "--max-rounds", "16777215"], "--max-rounds"),
+        (["run", "create", "--corpus", "x", "--epoch-rounds", "0"], "--epoch-rounds"),
+        (["run", "create", "--corpus", "x", "--answer-seconds", "0"], "--answer-seconds"),
+        (["run", "create", "--corpus", "x", "--reputation-keep-ppb", "1000000001"], "--reputation-keep-ppb"),
+        (["run", "fine", "0"], "member"),
+        (["run", "fine", "-1", ADDRESS], "-1"),
         (["stake", "join", "sponsor"], "sponsor"),
+        (["deploy", "--unbonding-seconds", "0"], "--unbonding-seconds"),
+        (["trainer", "estimate", "--last", "0"], "--last"),
         (["trainer", "start", "--poll-seconds", "0"], "--poll-seconds"),
     ],
 )
@@ -124,11 +134,19 @@ def test_wrong_usage_is_exit_2_for_people_and_programs(
         (["run", "create", "--corpus", "x", "--name", "My run"], 2, "run-name-invalid"),
         (["run", "create", "--corpus", "x", "--fund", "-5"], 2, "amount-invalid"),
         (["run", "create", "--corpus", "x", "--stake", "0.5"], 2, "amount-invalid"),
+        (["run", "create", "--corpus", "x", "--bond", "0.5", "--fine", "0.6"], 2, "amount-invalid"),
+        (["run", "create", "--corpus", "x", "--demand-bond", "0"], 2, "amount-invalid"),
+        (["run", "fine", "0", "0x12"], 2, "address-invalid"),
+        (["stake", "withdraw", "--for", "nobody"], 3, "key-not-found"),
+        (["trainer", "estimate", "--token-price", "x"], 2, "amount-invalid"),
         (["run", "show", "--rpc-url", "ftp://x"], 2, "config-invalid"),
         (["run", "show", "--run", "0x12"], 2, "config-invalid"),
         (["rewards", "list", "0x12"], 2, "address-invalid"),
         (["rewards", "list", "nobody"], 3, "key-not-found"),
         (["reputation", "show", "nobody"], 3, "key-not-found"),
+        (["reputation", "gateways", "https://host/{data}"], 2, "gateway-invalid"),
+        (["reputation", "gateways", "https://host/{sender}/{data}", "--clear"], 2, "gateway-invalid"),
+        (["rewards", "claim", ADDRESS, "--all"], 2, "usage"),
         (["model", "sample", "--prompt", ""], 2, "prompt-empty"),
         (["token", "mint", ADDRESS, "0"], 2, "amount-invalid"),
         (["stake", "add", "x"], 2, "amount-invalid"),
@@ -160,6 +178,12 @@ def test_a_node_needs_a_wallet(role: str, capsys: pytest.CaptureFixture[str]) ->
     assert "wallet-needed" in capsys.readouterr().err
 
 
+def test_a_misspelt_variable_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMERIT_IPFS_URL", "http://127.0.0.1:1")
+    assert run(["run", "show"]) == 2
+    assert "error config-unknown-key: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -167,6 +191,7 @@ def test_a_node_needs_a_wallet(role: str, capsys: pytest.CaptureFixture[str]) ->
         ["run", "list"],
         ["run", "fund", "1"],
         ["run", "close"],
+        ["run", "fine", "0", ADDRESS],
         ["run", "create", "--corpus", "x"],
         ["deploy"],
         ["rewards", "list", ADDRESS],
@@ -176,6 +201,9 @@ def test_a_node_needs_a_wallet(role: str, capsys: pytest.CaptureFixture[str]) ->
         ["model", "eval"],
         ["stake", "show", ADDRESS],
         ["stake", "leave"],
+        ["stake", "remove"],
+        ["stake", "withdraw"],
+        ["trainer", "estimate"],
         ["token", "balance", ADDRESS],
     ],
     ids=" ".join,

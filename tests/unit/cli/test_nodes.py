@@ -58,6 +58,13 @@ def test_a_node_that_runs(nodes: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert f"{ACCOUNT} on run 0xcdcdcdcd…: running, round 3, train, waiting for the run's start" in printed
 
 
+def test_the_role_is_told(nodes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heartbeat(nodes, role="validator")
+    assert status(capsys)[1][0]["role"] == "validator"
+    run(["trainer", "status"])
+    assert f"validator {ACCOUNT} on run" in capsys.readouterr().out
+
+
 def test_a_node_that_hangs(nodes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     heartbeat(nodes)
     later = time.time() + STALE_SECONDS + 1

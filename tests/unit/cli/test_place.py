@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emerit.chain.deployment import Deployment
+from emerit.chain.deployment import DEPLOYED, Deployment
 from emerit.cli.place import DEVNET_FOLDER, address_of, place, running_devnet, unlock
 from emerit.errors import EmeritError, PreconditionError, UsageError
 from emerit.keys.keystore import Keystore
@@ -108,8 +108,7 @@ def test_the_deployment_is_this_chains_or_none(chain_31008545: str) -> None:
     with pytest.raises(PreconditionError) as caught:
         where.deployment(chain)
     assert caught.value.code == "not-deployed"
-    names = ("EmeritToken", "Stakes", "Rewards", "TrainingRun", "Reputation", "RunFactory")
-    Deployment(5, 0, dict.fromkeys(names, RUN)).save(Path("of-another-chain.json"))
+    Deployment(5, 0, dict.fromkeys(DEPLOYED, RUN)).save(Path("of-another-chain.json"))
     with pytest.raises(PreconditionError) as caught:
         place(chain_31008545, deployment=Path("of-another-chain.json")).deployment(chain)
     assert caught.value.code == "wrong-chain"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emerit.cli.following import settled_until
-from emerit.cli.rewards import EVIDENCE_MISSING, GIVE_UP_AFTER, SENTENCES, Evidence, _sentence
+from emerit.cli.rewards import EVIDENCE_MISSING, GIVE_UP_AFTER, SENTENCES, Evidence, _outcome, _sentence
 from emerit.errors import EmeritError, RefusedError, UnavailableError, UsageError
 from emerit.protocol.settlement import ValidatorOutcome
 from emerit.scoring.reasons import REASONS
@@ -76,6 +76,15 @@ def test_absent_evidence_costs_a_few_deadlines_only() -> None:
     assert len(blobs.asked) == GIVE_UP_AFTER
 
 
+def test_a_validator_without_a_seat_has_a_reason() -> None:
+    entry = SimpleNamespace(slot=2)
+    outcomes = {2: ValidatorOutcome.PAID}
+    for seat, expected in ((None, "no-stake"), (2, "paid")):
+        members = SimpleNamespace(seat_of=lambda _entry, seat=seat: seat)
+        item = SimpleNamespace(members=members, settlement=SimpleNamespace(validator_outcomes=outcomes))
+        assert _outcome(item, entry) == expected  # type: ignore[arg-type]
+
+
 def test_every_reason_has_a_sentence() -> None:
     for outcome in ValidatorOutcome:
         assert _sentence(str(outcome), trainer=False) == SENTENCES[f"validator:{outcome}"]
@@ -85,14 +94,14 @@ def test_every_reason_has_a_sentence() -> None:
 
 
 def settled(*rounds: int) -> Any:
-    items = [SimpleNamespace(header=SimpleNamespace(round=number)) for number in rounds]
-    return SimpleNamespace(settled=lambda: items)
+    items = [SimpleNamespace(round=number) for number in rounds]
+    return SimpleNamespace(state_chain=lambda: items)
 
 
 def test_settled_rounds_up_to_one() -> None:
     client = settled(0, 2, 3)  # round 1 was void
     assert len(settled_until(client, None)) == 3
-    assert [each.header.round for each in settled_until(client, 2)] == [0, 2]
+    assert [each.round for each in settled_until(client, 2)] == [0, 2]
 
 
 @pytest.mark.parametrize(("rounds", "named"), [((), "none"), ((0, 2, 3), "0, 2, 3"), (tuple(range(5, 30)), "5 to 29")])

@@ -9,6 +9,7 @@ import pytest
 
 from emerit.devnet.summary import Evidence, ParticipantRecord, RoundRecord, Summary, check, table_rows
 
+PAID_WEI = (400 + 100 + 120) * 10**18
 ROOTS = [f"0x{n:064x}" for n in range(12)]
 
 
@@ -22,7 +23,7 @@ def summary() -> Summary:
 
 
 def evidence(**changes: object) -> Evidence:
-    given = Evidence({"node-01": list(ROOTS), "node-02": list(ROOTS)}, 12, (400 + 100 + 120) * 10**18)
+    given = Evidence({"node-01": list(ROOTS), "node-02": list(ROOTS)}, 12, PAID_WEI, PAID_WEI)
     return replace(given, **changes)  # type: ignore[arg-type]
 
 
@@ -66,6 +67,11 @@ def test_each_fault_turns_its_check_false(fault: Callable[[Summary], object], na
 )
 def test_a_missing_or_different_root_is_found(roots: dict[str, list[str]]) -> None:
     assert "state_roots_agree" in failed(summary(), evidence(state_roots=roots))
+
+
+@pytest.mark.parametrize("changes", [{"paid_wei": PAID_WEI + 1}, {"promised_wei": PAID_WEI + 1}])
+def test_a_wei_too_much_is_found(changes: dict[str, int]) -> None:
+    assert failed(summary(), evidence(**changes)) == ["claims_equal_payments"]
 
 
 def test_without_adversaries_their_checks_are_left_out() -> None:

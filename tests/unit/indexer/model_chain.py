@@ -30,12 +30,18 @@ def _word(value: int | str) -> bytes:
 
 def run_event(number: int) -> tuple[str, tuple[bytes, ...], bytes]:
     """Address, topics and data of a RoundOpened event of the run."""
-    return CONTRACTS["TrainingRun"], (RUN["RoundOpened"].topic, _word(number % 2**32)), bytes(32)
+    data = encode(["bytes32", "uint32", "uint16", "uint16", "uint128"], [bytes(32), 4, 2, 2, 10**18])
+    return CONTRACTS["TrainingRun"], (RUN["RoundOpened"].topic, _word(number % 2**32)), data
+
+
+def voided_round(number: int) -> tuple[str, tuple[bytes, ...], bytes]:
+    """Address, topics and data of a RoundVoided event of the run."""
+    return CONTRACTS["TrainingRun"], (RUN["RoundVoided"].topic, _word(number % 2**32)), b""
 
 
 def claimed(run: str, amount_wei: int) -> tuple[str, tuple[bytes, ...], bytes]:
     """Address, topics and data of a Claimed event, of our run or of another one."""
-    topics = (REWARDS["Claimed"].topic, _word(run), _word(ACCOUNT), _word(7))
+    topics = (REWARDS["Claimed"].topic, _word(run), _word(ACCOUNT))
     return CONTRACTS["Rewards"], topics, encode(["uint128"], [amount_wei])
 
 
@@ -50,6 +56,7 @@ EVENTS: dict[str, Callable[[int], tuple[str, tuple[bytes, ...], bytes]]] = {
     "c": lambda number: claimed(CONTRACTS["TrainingRun"], 10**18 + number),
     "o": lambda number: claimed(OTHER_RUN, number),
     "u": lambda _number: unknown_event(),
+    "v": voided_round,
 }
 
 

@@ -15,7 +15,7 @@ from emerit.errors import EmeritError, UnavailableError
 from emerit.indexer.follow import Spans
 from emerit.indexer.index import Index
 from emerit.indexer.rows import LogReader
-from tests.unit.indexer.model_chain import ACCOUNT, CONTRACTS, OTHER_RUN, RUN, ModelChain, down
+from tests.unit.indexer.model_chain import ACCOUNT, CONTRACTS, OTHER_RUN, REWARDS, RUN, ModelChain, down
 
 SPANS = Spans(near=3, kept=6, stride=8)
 READER = LogReader(CONTRACTS)
@@ -261,11 +261,12 @@ def test_only_this_runs_events_are_kept(opened: Open) -> None:
 
 def test_amounts_are_decimal_strings_and_small_numbers_are_numbers(opened: Open) -> None:
     chain = ModelChain()
-    chain.extend(["c"])
+    chain.extend(["rc"])
     index = opened(chain)
     index.step()
-    (row,) = everything(index)
-    assert row["arguments"]["amountWei"] == str(10**18 + chain.made) and row["arguments"]["round"] == 7
+    claimed, opening = (row["arguments"] for row in everything(index))
+    assert claimed["amountWei"] == str(10**18 + chain.made)
+    assert opening["heldWei"] == str(10**18) and (opening["round"], opening["registrySize"]) == (chain.made, 4)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff" * 31, bytes(64), b"\x00" * 31 + b"\x40" + b"\xff" * 64])
@@ -274,6 +275,11 @@ def test_what_cannot_be_decoded_is_kept_raw(data: bytes) -> None:
     log = Log(CONTRACTS["TrainingRun"], (event.topic, bytes(32), bytes(32)), data, 1, bytes(32), "0x00", 0)
     row = READER.row(log)
     assert row is not None and row["arguments"] == {"undecodable": "0x" + data.hex()}
+
+
+def test_what_cannot_be_decoded_is_nobodys_where_events_name_their_run() -> None:
+    topics = (REWARDS["Claimed"].topic, bytes(32), bytes(32))
+    assert READER.row(Log(CONTRACTS["Rewards"], topics, b"\xff", 1, bytes(32), "0x00", 0)) is None
 
 
 def test_a_database_of_another_run_is_refused(tmp_path: Path) -> None:

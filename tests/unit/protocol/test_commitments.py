@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emerit.errors import RefusedError
 from emerit.protocol import commitments
-from emerit.protocol.types import ContributionReveal, Header, WeightReveal
+from emerit.protocol.types import ContributionReveal, WeightReveal
 from tests.unit.protocol.builders import RUN, address
 
 HASH = bytes(range(32))
@@ -18,7 +18,7 @@ CONTRIBUTION: dict[str, Any] = {
     "chain_id": 31337,
     "run": RUN,
     "round_number": 4,
-    "account": address(1),
+    "slot": 1,
     "content_hash": HASH,
     "cid": "Qm1",
     "salt": bytes(32),
@@ -27,7 +27,7 @@ WEIGHTS: dict[str, Any] = {
     "chain_id": 31337,
     "run": RUN,
     "round_number": 4,
-    "account": address(1),
+    "slot": 1,
     "vector": b"\x00\x01\x00\x02",
     "evidence_hash": HASH,
     "evidence_cid": "Qm1",
@@ -37,7 +37,7 @@ OTHER: dict[str, Any] = {
     "chain_id": 1,
     "run": address(7),
     "round_number": 5,
-    "account": address(2),
+    "slot": 2,
     "content_hash": bytes(32),
     "cid": "Qm2",
     "vector": b"\x00\x01\x00\x03",
@@ -63,7 +63,7 @@ def test_a_weight_vector_s_commitment_binds_everything(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("salt", b""), ("run", RUN.lower()), ("round_number", -1), ("account", ""), ("chain_id", 1 << 256)],
+    [("salt", b""), ("run", RUN.lower()), ("round_number", -1), ("slot", 1 << 16), ("chain_id", 1 << 256)],
 )
 def test_arguments_that_do_not_fit_are_refused(name: str, value: object) -> None:
     with pytest.raises(RefusedError, match="value-invalid"):
@@ -72,31 +72,33 @@ def test_arguments_that_do_not_fit_are_refused(name: str, value: object) -> None
         commitments.weights_commitment(**(WEIGHTS | {name: value}))
 
 
-def test_a_header_s_hash_is_that_of_the_abi_struct() -> None:
-    header = Header(RUN, 1, 0, HASH, HASH, HASH, 5, 6, 7, 8, HASH, HASH)
-    struct = "(address,uint32,uint32,bytes32,bytes32,bytes32,uint64,uint128,uint32,uint128,bytes32,bytes32)"
-    assert commitments.header_hash(header) == keccak(encode([struct], [header.as_abi()]))
+def test_the_chain_keeps_eighteen_bytes() -> None:
+    assert commitments.kept(HASH) == HASH[:18]
+    with pytest.raises(RefusedError, match="value-invalid"):
+        commitments.kept(HASH[:18])
 
 
-def test_the_running_hash_depends_on_the_order_of_contributions() -> None:
-    first = ContributionReveal(0, 1, 0, HASH, "Qm1")
-    second = ContributionReveal(0, 2, 1, HASH, "Qm2")
-    forth = commitments.reveals_hash([first, second], [])
-    assert forth != commitments.reveals_hash([second, first], [])
-    assert commitments.reveals_hash([], []) == bytes(32)
+def test_the_running_hash_depends_on_round_and_order() -> None:
+    first = ContributionReveal(0, 0, HASH, "Qm1")
+    second = ContributionReveal(0, 1, HASH, "Qm2")
+    forth = commitments.reveals_hash(RUN, 0, [first, second], [])
+    assert forth != commitments.reveals_hash(RUN, 0, [second, first], [])
+    assert forth != commitments.reveals_hash(RUN, 1, [first, second], [])
+    assert commitments.reveals_hash(RUN, 0, [], []) == commitments.reveals_start(RUN, 0) != bytes(32)
 
 
 def test_the_running_hash_can_be_continued() -> None:
-    contribution = ContributionReveal(0, 1, 0, HASH, "Qm1")
-    weight = WeightReveal(0, 3, 9, b"\x00" * 4, HASH, "Qm2")
-    halfway = commitments.reveals_hash([contribution], [])
-    assert commitments.add_weight_reveal(halfway, weight) == commitments.reveals_hash([contribution], [weight])
+    contribution = ContributionReveal(0, 1, HASH, "Qm1")
+    weight = WeightReveal(0, 3, b"\x00" * 4, HASH, "Qm2")
+    halfway = commitments.reveals_hash(RUN, 4, [contribution], [])
+    whole = commitments.reveals_hash(RUN, 4, [contribution], [weight])
+    assert commitments.add_weight_reveal(halfway, weight) == whole
 
 
 def test_a_cid_of_arbitrary_bytes_can_be_hashed() -> None:
     text = b"Qm\xff\xfe".decode("utf-8", "surrogateescape")
-    reveal = ContributionReveal(0, 1, 0, HASH, text)
-    expected = encode(["bytes32", "uint32", "bytes32", "bytes32"], [HASH, 1, HASH, keccak(b"Qm\xff\xfe")])
+    reveal = ContributionReveal(0, 1, HASH, text)
+    expected = encode(["bytes32", "uint16", "bytes32", "bytes32"], [HASH, 1, HASH, keccak(b"Qm\xff\xfe")])
     assert commitments.add_contribution_reveal(HASH, reveal) == keccak(expected)
 
 

@@ -81,7 +81,7 @@ def test_a_whole_number_in_a_float_field_is_written_as_a_float() -> None:
         lambda d: d["model"].update(d_model=132),
         lambda d: d["model"].update(vocabulary=512),
         lambda d: d["model"].update(context=64),
-        lambda d: d.update(protocol_version=2),
+        lambda d: d.update(protocol_version=1),
         lambda d: d.update(tokenizer="bpe"),
         lambda d: d.update(name="A Run"),
         lambda d: d.update(name="a-run\n"),
@@ -154,6 +154,43 @@ def test_a_clock_fits_the_run_s_parameters() -> None:
     for value in CLOCKS.values():
         assert set(asdict(value)) <= names
         assert value.min_round_seconds <= value.nominal_round_seconds
+        assert value.fitted() == value
+
+
+def test_every_clock_fits_the_unbonding_that_deployments_have_by_default() -> None:
+    for name, value in CLOCKS.items():
+        value.check(7 * 86_400 if name == "public" else 3_600)
+    public = clock("public")
+    assert public.draw_delay_seconds > 0
+    assert public.challenge_window_seconds >= 3600
+
+
+@pytest.mark.parametrize(
+    ("changes", "unbonding", "words"),
+    [
+        ({"challenge_window_seconds": 0}, 3600, "window is zero"),
+        ({"answer_seconds": 1}, 3600, "answer a demand is below two"),
+        ({"claim_period_seconds": 431}, 3600, "in dispute for 216 s"),
+        ({"history_rounds": 73}, 3600, "need 74"),
+        ({"history_rounds": 63, "min_round_seconds": 0}, 3600, "need 64"),
+        ({"challenge_window_seconds": 3 * 4096, "claim_period_seconds": 10**6}, 10**6, "more than the 4096"),
+        ({}, 215, "binds stakes for only 215 s"),
+    ],
+)
+def test_times_that_do_not_fit_together_are_refused_before_anything_is_uploaded(
+    changes: dict[str, int], unbonding: int, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        replace(clock("demo"), **changes).check(unbonding)
+    assert caught.value.code == "clock-unfit"
+
+
+def test_a_longer_window_needs_a_longer_memory() -> None:
+    longer = replace(clock("demo"), challenge_window_seconds=600)
+    with pytest.raises(UsageError, match="clock-unfit"):
+        longer.check(3600)
+    longer.fitted().check(3600)
+    assert replace(longer, min_round_seconds=0).fitted().history_rounds == 128
 
 
 def test_the_demo_preset_is_what_was_measured() -> None:

@@ -12,23 +12,27 @@ import numpy as np
 import pytest
 from eth_utils.address import to_checksum_address
 
-from emerit.protocol import commitments, minifloat, seeds
+from emerit.protocol import commitments, eip712, minifloat, seeds
 from emerit.protocol.assignment import assigned_sequences, evaluation_sequences, own_sample
-from emerit.protocol.consensus import Votes, aggregated_slots
-from emerit.protocol.manifest import ReputationSpec
+from emerit.protocol.consensus import aggregated_slots
 from emerit.protocol.median import lower_weighted_median
-from emerit.protocol.merkle import MerkleSumTree, leaf_node, verify
+from emerit.protocol.registry import Members
 from emerit.protocol.reputation import Vote, next_reputation, trainer_visits, validator_visits
 from emerit.protocol.settlement import SettlementInputs, settle
+from emerit.protocol.settlement_tree import SettlementTree, claim_leaf, detail_hash, leaf_hash, verify, verify_claim
 from emerit.protocol.types import (
+    Body,
     ContributionReveal,
     Header,
     Leaf,
-    ProofNode,
+    LeafDetail,
     RegistryEntry,
+    ReputationParams,
     Role,
+    Tree,
     WeightReveal,
     pack_lanes,
+    unpack_lanes,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,40 +47,35 @@ def unhex(text: str) -> bytes:
 
 
 def leaf_of(item: dict[str, Any]) -> Leaf:
-    return Leaf(
-        item["index"],
-        item["account"],
-        int(item["cumulativeAmountWei"]),
-        int(item["weight"]),
-        int(item["reputation"]),
-        unhex(item["row"]),
-    )
+    d = item["detail"]
+    numbers = int(d["weight"]), int(d["reputation"])
+    detail = LeafDetail(*numbers, unhex(d["row"]), int(d["weightBefore"]), int(d["amountBeforeWei"]))
+    return Leaf(item["index"], item["account"], int(item["cumulativeAmountWei"]), detail)
 
 
 def header_of(item: dict[str, Any]) -> Header:
-    return Header(
-        run=item["run"],
-        round=item["round"],
-        attempt=item["attempt"],
-        previous=unhex(item["previous"]),
-        reveals=unhex(item["reveals"]),
-        root=unhex(item["root"]),
-        total_weight=int(item["totalWeight"]),
-        total_amount_wei=int(item["totalAmountWei"]),
-        leaf_count=item["leafCount"],
-        budget_wei=int(item["budgetWei"]),
-        state_root=unhex(item["stateRoot"]),
-        aggregate_hash=unhex(item["aggregateHash"]),
+    b, t = item["body"], item["tree"]
+    body = Body(
+        run=b["run"],
+        round=b["round"],
+        attempt=b["attempt"],
+        previous=unhex(b["previous"]),
+        reveals=unhex(b["reveals"]),
+        budget_wei=int(b["budgetWei"]),
+        state_root=unhex(b["stateRoot"]),
+        aggregate_hash=unhex(b["aggregateHash"]),
     )
+    return Header(body, Tree(unhex(t["root"]), int(t["totalWeight"]), int(t["totalAmountWei"]), t["leafCount"]))
 
 
-def spec_of(item: dict[str, int]) -> ReputationSpec:
-    return ReputationSpec(
-        item["continuePpb"],
-        item["connectivityDecayPpb"],
-        item["neckThresholdPpb"],
-        item["neckMinValidators"],
-        item["epochWeightPpb"],
+def spec_of(item: dict[str, int]) -> ReputationParams:
+    return ReputationParams(
+        continue_ppb=item["continuePpb"],
+        neck_threshold_ppb=item["neckThresholdPpb"],
+        connectivity_decay_ppb=item["connectivityDecayPpb"],
+        epoch_weight_ppb=item["epochWeightPpb"],
+        keep_ppb=item["keepPpb"],
+        neck_min_validators=item["neckMinValidators"],
     )
 
 
@@ -86,28 +85,50 @@ def test_the_files_are_up_to_date() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("case", read("merkle_sum.json")["cases"], ids=lambda case: case["name"])
-def test_merkle_sum(case: dict[str, Any]) -> None:
+def check_hashes(case: dict[str, Any], header: Header) -> None:
+    assert eip712.body_hash(header.body) == unhex(case["bodyHash"])
+    assert eip712.tree_hash(header.tree) == unhex(case["treeHash"])
+    assert eip712.header_hash(header) == unhex(case["headerHash"])
+
+
+@pytest.mark.parametrize("case", read("settlement_tree.json")["cases"], ids=lambda case: case["name"])
+def test_settlement_tree(case: dict[str, Any]) -> None:
     leaves = [leaf_of(item) for item in case["leaves"]]
     header = header_of(case["header"])
-    assert [leaf_node(leaf).hash for leaf in leaves] == [unhex(text) for text in case["leafHashes"]]
-    assert commitments.header_hash(header) == unhex(case["headerHash"])
-    root = MerkleSumTree(leaves).root
-    assert root == ProofNode(header.root, header.total_weight, header.total_amount_wei)
+    check_hashes(case, header)
+    assert [detail_hash(leaf.detail) for leaf in leaves] == [unhex(text) for text in case["detailHashes"]]
+    assert [leaf_hash(leaf) for leaf in leaves] == [unhex(text) for text in case["leafHashes"]]
+    assert SettlementTree(leaves).root == header.tree.root
     for leaf, siblings in zip(leaves, case["proofs"], strict=True):
         assert len(siblings) == case["depth"]
-        proof = [ProofNode(unhex(n["hash"]), int(n["weight"]), int(n["amountWei"])) for n in siblings]
-        assert verify(header, leaf, proof)
+        proof = [unhex(text) for text in siblings]
+        assert verify(header.tree, leaf, proof)
+        assert verify_claim(header.tree, claim_leaf(leaf), proof)
+
+
+def test_signatures() -> None:
+    data = read("signatures.json")
+    chain_id, run = data["chainId"], data["run"]
+    assert eip712.domain_separator(chain_id, run) == unhex(data["domain"])
+    for case in data["headers"]:
+        header = header_of(case["header"])
+        check_hashes(case, header)
+        assert eip712.header_digest(chain_id, header) == unhex(case["digest"])
+        assert eip712.recover_signer(unhex(case["digest"]), unhex(case["signature"])) == data["signer"]
+    for case in data["commits"]:
+        made = eip712.commit_digest(chain_id, run, case["round"], unhex(case["commitment"]))
+        assert made == unhex(case["digest"])
+        assert eip712.recover_signer(made, unhex(case["signature"])) == data["signer"]
 
 
 def test_commitments() -> None:
     data = read("commitments.json")
     for c in data["contributions"]:
-        binding = (c["chainId"], c["run"], c["round"], c["account"])
+        binding = (c["chainId"], c["run"], c["round"], c["slot"])
         made = commitments.contribution_commitment(*binding, unhex(c["contentHash"]), c["cid"], unhex(c["salt"]))
         assert made == unhex(c["commitment"])
     for c in data["weights"]:
-        binding = (c["chainId"], c["run"], c["round"], c["account"])
+        binding = (c["chainId"], c["run"], c["round"], c["slot"])
         vector = unhex(c["vector"])
         evidence = unhex(c["evidenceHash"])
         made = commitments.weights_commitment(*binding, vector, evidence, c["evidenceCid"], unhex(c["salt"]))
@@ -120,16 +141,16 @@ def test_reveals_and_drawn_seeds() -> None:
     data = read("commitments.json")
     reveals = data["reveals"]
     contributions = [
-        ContributionReveal(0, c["index"], 0, unhex(c["contentHash"]), c["cid"]) for c in reveals["contributions"]
+        ContributionReveal(7, c["slot"], unhex(c["contentHash"]), c["cid"]) for c in reveals["contributions"]
     ]
-    weights = [
-        WeightReveal(0, c["slot"], 0, unhex(c["vector"]), unhex(c["evidenceHash"]), "") for c in reveals["weights"]
-    ]
-    assert commitments.reveals_hash(contributions, weights) == unhex(reveals["revealsHash"])
+    weights = [WeightReveal(7, c["slot"], unhex(c["vector"]), unhex(c["evidenceHash"]), "") for c in reveals["weights"]]
+    where = (reveals["run"], reveals["round"])
+    assert commitments.reveals_start(*where) == unhex(reveals["start"])
+    assert commitments.reveals_hash(*where, contributions, weights) == unhex(reveals["revealsHash"])
     for c in data["seeds"]:
-        where = (c["chainId"], c["run"], c["round"], unhex(c["prevrandao"]))
-        assert seeds.assign_seed(*where) == unhex(c["assignSeed"])
-        assert seeds.evaluation_seed(*where) == unhex(c["evalSeed"])
+        drawn = (c["chainId"], c["run"], c["round"], unhex(c["prevrandao"]))
+        assert seeds.assign_seed(*drawn) == unhex(c["assignSeed"])
+        assert seeds.evaluation_seed(*drawn) == unhex(c["evalSeed"])
 
 
 def test_minifloat() -> None:
@@ -180,35 +201,34 @@ SETTLEMENT = read("settlement.json")
 @pytest.mark.parametrize("case", SETTLEMENT["cases"], ids=lambda case: case["name"])
 def test_settlement(case: dict[str, Any]) -> None:
     header = header_of(case["header"])
+    body = header.body
+    operator = to_checksum_address(bytes(20))
     entries = tuple(
-        RegistryEntry(i, e["account"], to_checksum_address((i + 1).to_bytes(20, "big")), Role(e["role"]), e["slot"])
+        RegistryEntry(i, e["account"], operator, Role(e["role"]), e["slot"], e["activeFrom"], e["activeUntil"])
         for i, e in enumerate(case["entries"])
     )
-    votes = Votes(
-        case["trainerSlots"],
-        tuple(case["stakeLanes"]),
-        {item["slot"]: tuple(item["codes"]) for item in case["vectors"]},
-        frozenset(case["revealedSlots"]),
-    )
+    stakes, slots = unpack_lanes(unhex(case["stakeLanes"])), case["trainerSlots"]
+    members = Members(body.round, entries, slots, stakes, tuple(case["seats"]))
     result = settle(
         SettlementInputs(
-            run=SETTLEMENT["run"],
-            round=case["round"],
-            previous_hash=header.previous,
-            reveals_hash=header.reveals,
-            entries=entries,
-            votes=votes,
+            run=body.run,
+            round=body.round,
+            attempt=body.attempt,
+            previous_hash=body.previous,
+            reveals_hash=body.reveals,
+            members=members,
+            vectors={v["slot"]: commitments.unpack_vector(unhex(v["vector"]), slots) for v in case["vectors"]},
             previous_leaves=tuple(leaf_of(item) for item in case["previousLeaves"]),
-            budget_wei=header.budget_wei,
-            validator_share_bps=case["validatorShareBps"],
-            state_root=header.state_root,
-            aggregate_hash=header.aggregate_hash,
-            reputation=spec_of(SETTLEMENT["reputationSpec"]),
+            budget_wei=body.budget_wei,
+            validator_share_bps=SETTLEMENT["validatorShareBps"],
+            state_root=body.state_root,
+            aggregate_hash=body.aggregate_hash,
+            reputation=spec_of(SETTLEMENT["reputation"]),
         )
     )
     assert result.leaves == tuple(leaf_of(item) for item in case["leaves"])
     assert result.header == header
     assert result.header_hash == unhex(case["headerHash"])
     assert [str(amount) for amount in result.amounts_wei] == case["amountsWei"]
-    assert [str(outcome) for outcome in result.validator_outcomes] == case["validatorOutcomes"]
+    assert {str(slot): str(what) for slot, what in result.validator_outcomes.items()} == case["validatorOutcomes"]
     assert list(aggregated_slots(result, 2)) == case["aggregatedTop2"]

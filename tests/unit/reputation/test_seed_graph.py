@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emerit.protocol.manifest import ReputationSpec
-from emerit.protocol.merkle import payable
 from emerit.protocol.presets import preset
+from emerit.protocol.settlement_tree import payable
 from emerit.reputation.seed_graph import (
     REPUTATION_ONE,
     SEED,

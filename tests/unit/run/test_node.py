@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emerit.errors import PreconditionError
-from emerit.run.node import lock_folder
+from emerit.run.node import NodeLoop, lock_folder
 
 
 def test_two_nodes_cannot_work_in_one_folder(tmp_path: Path) -> None:
@@ -34,3 +35,9 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
         lock_folder(tmp_path)
     except PreconditionError as error:
         pytest.fail(f"still locked: {error}")
+
+
+def test_a_heartbeat_says_whose_it_is(tmp_path: Path) -> None:
+    NodeLoop(None, tmp_path, role="validator").heartbeat("the draw")  # type: ignore[arg-type]
+    record = json.loads((tmp_path / "heartbeat.json").read_text())
+    assert (record["role"], record["waiting_for"], record["pid"]) == ("validator", "the draw", os.getpid())

@@ -23,6 +23,8 @@ from emerit.model.table import parameter_count, table_hash
 from emerit.protocol.commitments import weights_commitment
 from emerit.protocol.manifest import CorpusSpec, Manifest, ShardSpec
 from emerit.protocol.presets import CLOCKS, preset
+from emerit.protocol.registry import Members
+from emerit.protocol.reputation import reputation_params
 from emerit.protocol.types import ZERO_HASH, ContributionReveal, Phase, RegistryEntry, Role, RunParams, Status
 from emerit.run.context import RunContext
 from emerit.run.node import NodeLoop
@@ -119,6 +121,9 @@ class Client:
             last_settled_round=0,
             last_header_hash=ZERO_HASH,
             closed=False,
+            behind=False,
+            behind_round=0,
+            behind_attempt=0,
         )
 
     def commit_weights(self, sender: object, number: int, commitment: bytes) -> None:
@@ -136,7 +141,7 @@ class Client:
             chain_id=31337,
             run=RUN,
             round_number=number,
-            account=OWN.account,
+            slot=OWN.slot,
             vector=vector,
             evidence_hash=digest,
             evidence_cid=cid,
@@ -152,10 +157,11 @@ class Client:
     def commits(self, number: int) -> list[Any]:
         return [SimpleNamespace(slot=slot) for slot in range(6)]
 
-    def round_info(self, number: int) -> Any:
-        return SimpleNamespace(trainer_slots=6)
+    def members_in(self, number: int) -> Members:
+        lanes = tuple(100 if slot == SLOT else 0 for slot in range(16))
+        return Members(number, tuple(self.registry()), TRAINERS, lanes, tuple([OWN.index] * 16))
 
-    def settled(self) -> list[Any]:
+    def state_chain(self) -> list[Any]:
         return self.settled_rounds
 
     def _require(self, number: int, phase: Phase) -> None:
@@ -174,6 +180,7 @@ def manifest(store: Store, sequences: int = 300) -> Manifest:
 
 
 def context(store: Store, client: Client) -> RunContext:
+    made = manifest(store)
     params = RunParams(
         reward_token=RUN,
         manifest_hash=ZERO_HASH,
@@ -187,10 +194,12 @@ def context(store: Store, client: Client) -> RunContext:
         min_trainer_bond_wei=1,
         min_validator_stake_wei=1,
         stake_unit_wei=1,
-        reputation_keep_ppb=1,
+        miss_fine_wei=1,
+        demand_bond_wei=1,
+        reputation=reputation_params(made.reputation, 1),
         **dataclasses.asdict(CLOCKS["demo"]),
     )
-    return RunContext(client, store, params, manifest(store))  # type: ignore[arg-type]
+    return RunContext(client, store, params, made)  # type: ignore[arg-type]
 
 
 def loop(client: Client, folder: Path) -> NodeLoop:
@@ -218,4 +227,4 @@ def blob(slot: int, item: SparseUpdate | None = None, round_number: int = 4) -> 
 
 
 def reveal(slot: int, data: bytes) -> ContributionReveal:
-    return ContributionReveal(4, slot, slot, hashlib.sha256(data).digest(), cid_of(data))
+    return ContributionReveal(4, slot, hashlib.sha256(data).digest(), cid_of(data))

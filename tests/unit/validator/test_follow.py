@@ -28,8 +28,9 @@ AFTER = state_root(apply_aggregate(VALUES, POSITIONS, DELTAS), TABLE)
 
 
 def settled(header_hash: bytes = b"\x01" * 32) -> Any:
-    header = SimpleNamespace(round=0, state_root=AFTER, aggregate_hash=hashlib.sha256(BLOB).digest())
-    return SimpleNamespace(header=header, header_hash=header_hash, aggregate_cid="bafyabsent")
+    body = SimpleNamespace(state_root=AFTER, aggregate_hash=hashlib.sha256(BLOB).digest())
+    header = SimpleNamespace(body=body)
+    return SimpleNamespace(header=header, round=0, header_hash=header_hash, aggregate_cid="bafyabsent")
 
 
 def node(folder: Path) -> tuple[ValidatorNode, Client, Store]:
@@ -38,7 +39,7 @@ def node(folder: Path) -> tuple[ValidatorNode, Client, Store]:
     run = context(store, client)
     validator = ValidatorNode(run, cast(Any, None), folder, loop(client, folder), Metrics("validator"))
     validator.follower = StateFollower(run, folder, VALUES, None, ROOT, 0)
-    validator.ledger = cast(Any, SimpleNamespace(update=lambda: None))
+    validator.ledger = cast(Any, SimpleNamespace(update=lambda: None, refuse_final_fault=lambda: None))
     validator.own = None
     validator.entry, validator.turns = OWN, Turns(0)
     store.asked.clear()
@@ -74,7 +75,7 @@ def test_any_other_is_fetched(tmp_path: Path, own: OwnAggregate | None) -> None:
 def test_a_run_is_started_by_the_first_in_turn_once_enough_have_joined(tmp_path: Path) -> None:
     validator, client, _ = node(tmp_path)
     counts, started = [(0, 1), (1, 0), (1, 1)], []
-    client.stakes = SimpleNamespace(read=lambda *_: counts[0])  # type: ignore[attr-defined]
+    client.active_counts = lambda: counts[0]  # type: ignore[attr-defined]
     client.start = lambda sender: started.append(counts[0])  # type: ignore[attr-defined]
     client.phase = Phase.NOT_STARTED
     while counts:

@@ -15,11 +15,12 @@ from emerit.errors import StateError
 from emerit.protocol import minifloat
 from emerit.run.state import StateFollower
 from emerit_validator.intake import Intake
-from emerit_validator.scorer import RoundSeeds, Scored, Scorer, load_history, measuring_order
+from emerit_validator.scorer import RoundSeeds, Scored, Scorer, by_slot, load_history, measuring_order
 from tests.unit.validator.stage import ROOT, VALUES, Client, Store, context, loop, update
 
 SLOTS = 6
-SEEDS = RoundSeeds(4, bytes(32), bytes([1]) * 32, SLOTS, {slot: slot for slot in range(SLOTS)})
+OWNERS = {slot: 20 + slot for slot in range(SLOTS)}
+SEEDS = RoundSeeds(4, bytes(32), bytes([1]) * 32, SLOTS, {slot: slot for slot in range(SLOTS)}, OWNERS)
 CONSENSUS = {0: 10, 1: 500, 2: 0, 3: 900, 4: 0, 5: 20}
 
 
@@ -104,6 +105,17 @@ def test_a_majority_of_scales_next_to_nothing_crashes_nobody(bench: Bench, conse
         bench.intake.accepted[slot] = dataclasses.replace(bench.intake.accepted[slot], scales=scales)
     scored = bench.score(consensus=consensus)
     assert scored is not None and len(scored.vector) == 2 + SLOTS
+
+
+def test_the_history_goes_with_the_trainer_not_with_the_slot(bench: Bench, tmp_path: Path) -> None:
+    scored = bench.score()
+    assert scored is not None
+    bench.scorer.remember(4, scored)
+    assert load_history(tmp_path) == bench.scorer.history
+    known = bench.scorer.history.of_rounds_before(5)
+    assert set(known.standings) == set(OWNERS.values())
+    moved = by_slot(known, {0: OWNERS[3], 3: 99})  # slot 3 was given out again, its trainer came back in slot 0
+    assert dict(moved.standings) == {0: known.of(OWNERS[3])}
 
 
 def test_equals_are_measured_in_an_order_that_the_seed_draws() -> None:

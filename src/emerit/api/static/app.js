@@ -6,6 +6,7 @@ const REFRESH_MILLISECONDS = 2000;
 const REPUTATION_ONE = 1e9;
 
 const short = (address) => `${address.slice(0, 8)}…${address.slice(-4)}`;
+const figure = (value) => (value == null ? "—" : value.toFixed(4));
 const tokens = (wei) => (Number(BigInt(wei) / 10n ** 14n) / 1e4).toLocaleString("en", { maximumFractionDigits: 2 });
 
 async function read(path) {
@@ -20,8 +21,9 @@ function useRun() {
     let timer, over = false;
     const turn = async () => {
       try {
-        const [run, rounds, people] = await Promise.all(["v1/run", "v1/rounds", "v1/participants"].map(read));
-        if (!over) setState({ run, rounds: rounds.rounds, people: people.participants });
+        const paths = ["v1/run", "v1/rounds", "v1/participants", "v1/challenges?limit=20"];
+        const [run, rounds, people, disputes] = await Promise.all(paths.map(read));
+        if (!over) setState({ run, rounds: rounds.rounds, people: people.participants, disputes: disputes.challenges });
       } catch (error) {
         if (!over) setState((old) => ({ ...old, loading: false, error: String(error.message || error) }));
       }
@@ -51,16 +53,15 @@ function LossCurve({ rounds }) {
   }, []);
   useEffect(() => {
     plot.current.setData([rounds.map((r) => r.round), rounds.map((r) => r.loss)]);
-  }, [rounds.length]);
+  }, [rounds.map((r) => r.loss).join()]);
   return html`<div class="chart" ref=${box} role="img" aria-label="Loss by round; the table of rounds has the same figures"></div>`;
 }
 
-function Facts({ run, rounds }) {
-  const last = rounds.at(-1);
+function Facts({ run }) {
   const facts = [
     ["round", run.max_rounds ? `${Math.min(run.round + 1, run.max_rounds)} of ${run.max_rounds}` : run.round],
     ["phase", run.phase.replaceAll("_", " ")],
-    ["loss", last ? last.loss.toFixed(4) : "—"],
+    ["loss", figure(run.loss)],
     ["trainers", run.trainers], ["validators", run.validators],
     ["earned", `${tokens(run.owed_wei)} EMR`],
   ];
@@ -74,7 +75,7 @@ function Leaderboard({ people }) {
     <tbody>${people.map((p) => html`<tr key=${p.address}>
       <td><a href=${`v1/participants/${p.address}`}><code>${short(p.address)}</code></a></td>
       <td class="text">${p.role}</td><td>${p.contributions}</td>
-      <td>${p.mean_score == null ? "—" : p.mean_score.toFixed(4)}</td><td>${p.cluster ?? "—"}</td>
+      <td>${figure(p.mean_score)}</td><td>${p.cluster ?? "—"}</td>
       <td>${(p.reputation / REPUTATION_ONE).toFixed(4)}</td><td>${tokens(p.earned_wei)}</td><td>${tokens(p.claimed_wei)}</td>
       <td class="text">${Object.entries(p.reasons).sort((a, b) => b[1] - a[1]).map(([code, n]) => `${n}× ${code}`).join(", ")}</td>
     </tr>`)}</tbody></table></div>`;
@@ -82,20 +83,35 @@ function Leaderboard({ people }) {
 
 function Rounds({ rounds }) {
   return html`<div class="scroll"><table id="rounds">
-    <thead><tr><th>round</th><th>loss</th><th>contributions</th><th>accepted</th><th>budget EMR</th><th class="text">state root</th></tr></thead>
+    <thead><tr><th>round</th><th>loss</th><th>contributions</th><th>accepted</th><th>budget EMR</th><th class="text">pay</th><th class="text">state root</th></tr></thead>
     <tbody>${rounds.toReversed().map((r) => html`<tr key=${r.round}>
-      <td><a href=${`v1/rounds/${r.round}`}>${r.round}</a></td><td>${r.loss.toFixed(4)}</td><td>${r.contributions}</td>
-      <td>${r.accepted}</td><td>${tokens(r.budget_wei)}</td><td class="text"><code>${r.state_root.slice(0, 18)}…</code></td>
+      <td><a href=${`v1/rounds/${r.round}`}>${r.round}</a></td><td>${figure(r.loss)}</td><td>${r.contributions ?? "—"}</td>
+      <td>${r.accepted ?? "—"}</td><td>${tokens(r.budget_wei)}</td>
+      <td class="text">${r.paid ? (r.final ? "final" : "stands") : r.fault ? `lost: ${r.fault}` : "lost"}</td><td class="text"><code>${r.state_root.slice(0, 18)}…</code></td>
     </tr>`)}</tbody></table></div>`;
 }
 
+const TOLD = {
+  "voided-header": (d) => `the pay of round ${d.rounds.join(", ")} was taken back: wrong ${d.fault}, leaf ${d.index}`,
+  punishment: (d) => `${d.signers.length} validators lost ${tokens(d.slashed_wei)} EMR for round ${d.round}`,
+  equivocation: (d) => `the validator in slot ${d.slot} signed two headers of round ${d.round}`,
+  demand: (d) => `leaf ${d.index} of round ${d.round} was demanded: ${d.state}`,
+  fine: (d) => `the ${d.role} in slot ${d.slot} was fined ${tokens(d.amount_wei)} EMR in round ${d.round}`,
+};
+
+function Disputes({ disputes }) {
+  if (!disputes.length) return "";
+  return html`<h2>Disputes</h2><ul id="disputes">${disputes.map((d) => html`<li key=${`${d.block_number}:${d.log_index}`}>
+    block ${d.block_number}: ${TOLD[d.kind](d)}</li>`)}</ul>`;
+}
+
 function App() {
-  const { run, rounds, people, error } = useRun();
+  const { run, rounds, people, disputes, error } = useRun();
   if (!run) return html`<p class=${error ? "error" : "quiet"}>${error ? `The API does not answer: ${error}` : "Loading the run…"}</p>`;
   return html`
     <h1>Emerit · ${run.name}</h1>
     <div class="quiet">run <code>${run.run}</code> on chain ${run.chain_id}, as of block ${run.as_of_block}${error ? html` · <span class="error">${error}</span>` : ""}</div>
-    <${Facts} run=${run} rounds=${rounds} />
+    <${Facts} run=${run} />
     <h2>Loss on fresh text, agreed by the validators</h2>
     <${LossCurve} rounds=${rounds} />
     ${rounds.length ? "" : html`<p class="quiet">No round has settled yet.</p>`}
@@ -103,8 +119,9 @@ function App() {
     <${Leaderboard} people=${people} />
     <h2>Rounds</h2>
     <${Rounds} rounds=${rounds} />
-    <p class="quiet">The same as data: <a href="v1/run">run</a>, <a href="v1/rounds">rounds</a>,
-      <a href="v1/participants">participants</a>, <a href="v1/openapi.json">all routes</a>.</p>`;
+    <${Disputes} disputes=${disputes} />
+    <p class="quiet">The same as data: <a href="v1/run">run</a>, <a href="v1/rounds">rounds</a>,${" "}
+      <a href="v1/participants">participants</a>, <a href="v1/challenges">disputes</a>, <a href="v1/openapi.json">all routes</a>.</p>`;
 }
 
 const root = document.getElementById("app");

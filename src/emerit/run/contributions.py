@@ -1,0 +1,23 @@
+"""What a trainer's blob of a round must say: the same check for its author, for validators and for auditors."""
+
+from __future__ import annotations
+
+from emerit.codec.blob import BlobExpectation
+from emerit.model.table import parameter_count, table_hash
+from emerit.run.context import RunContext
+
+
+def expected_blob(context: RunContext, round_number: int, account: str, base_state_root: bytes) -> BlobExpectation:
+    """Return what the blob of `account` must say that it made in a round from the state with this root."""
+    model, codec = context.manifest.model, context.manifest.codec
+    return BlobExpectation(
+        chain_id=context.chain_id,
+        run=context.client.address,
+        round=round_number,
+        account=account,
+        base_state_root=base_state_root,
+        table_hash=table_hash(model),
+        size=parameter_count(model),
+        chunk=codec.chunk,
+        k=codec.k,
+    )
