@@ -52,9 +52,7 @@ ClaimPeriodOption = Annotated[
 
 CodecOption = Annotated[
     str | None,
-    typer.Option(
-        help="What contributions are sent with: topk-sign (default), topk-2bit, dense-8bit, dense-sign, ternary"
-    ),
+    typer.Option(help="How contributions are sent: topk-sign (default), topk-2bit, dense-8bit, dense-sign, ternary"),
 ]
 KOption = Annotated[
     int | None, typer.Option("--k", min=1, help="Entries of a chunk that are sent; default: the preset's")
