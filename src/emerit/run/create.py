@@ -20,7 +20,7 @@ from emerit.protocol.manifest import CorpusSpec, Manifest, ShardSpec
 from emerit.protocol.presets import RunClock, preset
 from emerit.protocol.reputation import reputation_params
 from emerit.protocol.types import RunParams
-from emerit.training.state import initial_values, state_root
+from emerit.training.state import initial_state
 
 MINIMUM_RESERVE_TRAINERS = 2
 
@@ -140,7 +140,7 @@ def build_manifest(store: BlobStore, plan: RunPlan, *, on_step: Callable[[str], 
     train_shards = _publish(store, corpus.train, "training", on_step)
     validation_shards = _publish(store, corpus.validation, "held-out", on_step)
     on_step("making the initial weights")
-    values = initial_values(base.model, plan.seed)
+    first = initial_state(base.model, plan.seed, base.outer)
     corpus_spec = CorpusSpec(
         sequence_tokens=base.model.context + 1,
         shard_sequences=base.shard_sequences,
@@ -149,7 +149,7 @@ def build_manifest(store: BlobStore, plan: RunPlan, *, on_step: Callable[[str], 
         train_shards=train_shards,
         validation_shards=validation_shards,
     )
-    return base.manifest(plan.name, corpus_spec, plan.seed, state_root(values, table_hash(base.model)))
+    return base.manifest(plan.name, corpus_spec, plan.seed, first.root(table_hash(base.model)))
 
 
 def _publish(

@@ -55,9 +55,11 @@ def outer_step(
 ) -> tuple[ModelState, Lost]:
     """Return the state after an aggregate (positions int64[n] increasing, deltas int32[n]), and what that lost.
 
-    Raises StateError `aggregate-position` if a position lies outside the state.
+    Raises StateError `aggregate-position` if a position lies outside the state, `state-size` if the state has no
+    momentum and the run has, or the other way round.
     """
     check_positions(positions, state.values.size)
+    check_momentum(state, outer)
     before = state.values
     if state.momentum is None:
         values = before.copy()
@@ -84,12 +86,13 @@ def undo_step(
     step: it does not lead back to a state.
     """
     size = state.values.size
-    check_positions(positions, size)
+    for places in (positions, lost.weight_places, lost.momentum_places):
+        check_positions(places, size)
     if state.momentum is None:
-        values = state.values.astype(np.int64)
-        values[positions] += deltas
-        values[lost.weight_places] += lost.weight_excess
-        return ModelState(_as_int32(values))
+        wide = state.values.astype(np.int64)
+        wide[positions] += deltas
+        wide[lost.weight_places] += lost.weight_excess
+        return ModelState(_as_int32(wide))
     if lost.remainders is None or lost.remainders.shape != (size,):
         raise _unfit()
     values, momentum = np.empty_like(state.values), np.empty_like(state.values)
@@ -115,6 +118,19 @@ def check_positions(positions: NDArray[np.int64], size: int) -> None:
             f"The aggregate changes position {positions[-1]} of a state with {size} entries.",
             "Use an aggregate of this run.",
         )
+
+
+def check_momentum(state: ModelState, outer: OuterSpec) -> None:
+    """Raise StateError `state-size` unless the state has a momentum exactly where the run has one."""
+    momentum = state.momentum
+    if (momentum is not None) == outer.has_momentum and (momentum is None or momentum.shape == state.values.shape):
+        return
+    raise StateError(
+        "state-size",
+        f"The state has {0 if momentum is None else momentum.size} entries of momentum, the run needs "
+        f"{state.values.size if outer.has_momentum else 0}.",
+        "Use the state of the run whose model this is.",
+    )
 
 
 def remainder_type(outer: OuterSpec) -> type[np.signedinteger]:

@@ -73,7 +73,7 @@ def state_root_torch(state: TorchState, table_hash: bytes) -> bytes:
 
 
 def _root(values: Tensor, table_hash: bytes) -> bytes:
-    chunks = [_little_endian(chunk) for chunk in values.split(_CHUNK_ENTRIES)]
+    chunks = [_little_endian(chunk) for chunk in torch.split(values, _CHUNK_ENTRIES)]
     leaves = [hashlib.sha256(b"\x00" + chunk).digest() for chunk in chunks]
     size = values.numel().to_bytes(8, "big")
     return hashlib.sha256(b"emerit/state/v1" + table_hash + size + _top(leaves)).digest()
