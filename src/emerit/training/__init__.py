@@ -9,6 +9,7 @@ from emerit.training.aggregate import (
     apply_aggregate_torch,
     clip_scales,
 )
+from emerit.training.ahead import RoundDelta, WorkAhead
 from emerit.training.inner import ErrorFeedback, InnerResult, InnerTrainer, usage_order
 from emerit.training.local_state import LocalState, export_safetensors, named_tensors
 from emerit.training.optimiser import learning_rate
@@ -31,8 +32,10 @@ __all__ = [
     "LocalState",
     "Lost",
     "ModelState",
+    "RoundDelta",
     "TorchLost",
     "TorchState",
+    "WorkAhead",
     "aggregate",
     "aggregate_torch",
     "apply_aggregate",

@@ -70,11 +70,12 @@ class InnerTrainer:
         sequences: NDArray[np.uint8],
         on_step: OnStep | None = None,
         should_stop: Callable[[], bool] | None = None,
+        progress: NDArray[np.float32] | None = None,
     ) -> InnerResult:
         """Train `inner_steps` steps from the state `start_values` int32[P] on `sequences` uint8[A, T + 1].
 
         Each sequence is used equally often (differing by at most one use). `should_stop` is asked before each
-        step.
+        step. `progress` float32[P] is first taken off the state: own work that it does not have yet.
 
         Raises:
             StateError: `state-size` for a state of another model; `training-diverged` if a gradient is not
@@ -84,7 +85,8 @@ class InnerTrainer:
         began = time.perf_counter()
         check_size(start_values, parameter_count(self._spec))
         device = self._model.flat.device
-        start = torch.from_numpy(to_float(start_values)).to(device)
+        begin = to_float(start_values)
+        start = torch.from_numpy(begin if progress is None else begin - progress).to(device)
         self._model.load(start)
         steps, draws = self._training.inner_steps, self._training.inner_steps * self._training.batch_sequences
         order = usage_order(self._private_seed, round_index, len(sequences), draws)
