@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from emerit.chain.deployment import Deployment
 from emerit.chain.factory import FactoryClient
@@ -40,6 +41,7 @@ class RunPlan:
         demand_bond_wei: what a demand for a leaf costs, in wei of the chain's own coin; half goes to who answers, so it
             should be more than twice the gas of an answer.
         reputation_keep_ppb: what reputation stored on chain keeps with each settled round.
+        training, outer: fields of the preset's `TrainingSpec` and `OuterSpec` to change.
     """
 
     name: str
@@ -59,6 +61,8 @@ class RunPlan:
     demand_bond_wei: int = 5 * 10**15
     reputation_keep_ppb: int = 990_000_000
     expected_trainers: int = MINIMUM_RESERVE_TRAINERS
+    training: Mapping[str, Any] = field(default_factory=dict)
+    outer: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,9 @@ def build_manifest(store: BlobStore, plan: RunPlan, *, on_step: Callable[[str], 
 
     Raises:
         UsageError: `corpus-too-small` when the text cannot serve the expected trainers, and the corpus errors.
+        RefusedError: `manifest-invalid` when a changed field is out of its range.
     """
-    base = preset(plan.preset)
+    base = preset(plan.preset).changed(plan.training, plan.outer)
     on_step("reading the corpus")
     documents = read_corpus(plan.paths[0]) if len(plan.paths) == 1 else read_files(plan.paths)
     corpus = build_shards(split_documents(documents), base.model.context, base.shard_sequences)

@@ -203,6 +203,28 @@ def test_a_longer_window_needs_a_longer_memory() -> None:
     assert replace(longer, min_round_seconds=0).fitted().history_rounds == 128
 
 
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_have_none_of_the_options(name: str) -> None:
+    base = preset(name)
+    assert (base.training.optimiser, base.training.schedule, base.training.overlap_rounds) == ("adamw", "cosine", 0)
+    assert not base.outer.has_momentum and not base.outer.nesterov
+    assert base.changed({}, {}) == base
+
+
+def test_a_preset_s_training_can_be_changed() -> None:
+    base = preset("demo")
+    momentum = {"momentum_numerator": 9, "momentum_denominator": 10, "nesterov": True}
+    changed = base.changed({"optimiser": "muon"}, momentum)
+    assert changed.training == replace(base.training, optimiser="muon")
+    assert changed.outer == replace(base.outer, **momentum) and changed.outer.has_momentum
+    value = changed.manifest("a-run", corpus(base.model.context), bytes(32), bytes(32))
+    assert Manifest.from_bytes(value.to_bytes()) == value
+    assert b'"nesterov":true' in value.to_bytes()
+    for training, outer in (({"optimiser": "sgd"}, {}), ({}, {"momentum_numerator": 10})):
+        with pytest.raises(RefusedError, match="manifest-invalid"):
+            base.changed(training, outer)
+
+
 def test_the_demo_preset_is_what_was_measured() -> None:
     demo = preset("demo")
     assert (demo.model.d_model, demo.model.layers, demo.model.heads, demo.model.context) == (128, 4, 4, 128)
