@@ -105,6 +105,13 @@ def test_what_was_done_ahead_begins_from_the_own_work_in_flight(tmp_path: Path) 
     assert losses[0] < inner.run_round(0, START, task(1).sequences).losses[0]
 
 
+def test_only_the_work_of_the_round_before_is_in_flight(tmp_path: Path) -> None:
+    worker = HonestWorker(manifest_of(overlap=1), tmp_path, b"a")
+    worked(worker, task(0))
+    assert worker.ahead.progress(1) is not None
+    assert worker.ahead.progress(0) is None and worker.ahead.progress(2) is None
+
+
 def test_work_ahead_of_other_sequences_or_stopped_is_not_used(tmp_path: Path) -> None:
     plain = HonestWorker(manifest_of(overlap=1), tmp_path / "plain", b"a")
     expected = worked(plain, task(3))
