@@ -11,7 +11,9 @@ import numpy as np
 
 from emerit.codec.registry import integer_codec
 from emerit.codec.update import SparseUpdate
+from emerit.model.table import parameter_count
 from emerit.protocol.manifest import Manifest
+from emerit.training.ahead import RoundDelta, WorkAhead
 from emerit.training.inner import ErrorFeedback, InnerTrainer
 
 
@@ -22,6 +24,7 @@ class Task:
     Attributes:
         values: int32[P], the settled state to start from, units of 2^-24.
         sequences: uint8[A, T+1], the trainer's assigned sequences.
+        seed: what assigned them.
     """
 
     round: int
@@ -30,6 +33,7 @@ class Task:
     sequences: np.ndarray
     on_step: Callable[[int, int, float], None]
     should_stop: Callable[[], bool]
+    seed: bytes = b""
 
 
 class Worker(Protocol):
@@ -37,6 +41,9 @@ class Worker(Protocol):
 
     def work(self, task: Task) -> SparseUpdate | None:
         """Return the round's update, or None when told to stop."""
+
+    def work_ahead(self, task: Task) -> None:
+        """Do the work of the next round, from the state before this one; `work` is asked for it when it has opened."""
 
     def returned(self, round_number: int, update: SparseUpdate) -> None:
         """Take back a round's update that was not applied (refused, void or never revealed)."""
@@ -46,7 +53,7 @@ class Worker(Protocol):
 
 
 class HonestWorker:
-    """AdamW for H steps, pseudo-gradient into error feedback, then the run's codec (SparseLoCo)."""
+    """H steps of the run's optimiser, pseudo-gradient into error feedback, then the run's codec (SparseLoCo)."""
 
     def __init__(self, manifest: Manifest, folder: Path, private_seed: bytes) -> None:
         self.manifest = manifest
@@ -56,18 +63,47 @@ class HonestWorker:
         self.inner.load(folder / "inner.safetensors")
         self.feedback.load(folder / "feedback.safetensors")
         self.last_losses: list[float] = []
+        self.overlaps = manifest.training.overlap_rounds > 0
+        self.ahead = WorkAhead()
+        if self.overlaps:
+            self.ahead.load(folder / "ahead.safetensors", parameter_count(manifest.model))
 
     def work(self, task: Task) -> SparseUpdate | None:
-        """Train H steps and return the compressed pseudo-gradient."""
+        """Train H steps, where they were not done ahead, and return the compressed pseudo-gradient."""
+        delta = self.ahead.take(task.round, task.seed)
+        if delta is None:
+            result = self.inner.run_round(
+                task.round, task.values, task.sequences, on_step=task.on_step, should_stop=task.should_stop
+            )
+            if task.should_stop():
+                return None
+            self.last_losses, delta = result.losses, result.delta
+        if self.overlaps:
+            self.ahead.in_flight = RoundDelta(task.round, task.seed, delta)
+        return self._compress(task.round, delta)
+
+    def work_ahead(self, task: Task) -> None:
+        """Train the H steps of the next round, once, from the settled state and the own work that is in flight."""
+        if self.ahead.has(task.round, task.seed):
+            return
         result = self.inner.run_round(
-            task.round, task.values, task.sequences, on_step=task.on_step, should_stop=task.should_stop
+            task.round,
+            task.values,
+            task.sequences,
+            on_step=task.on_step,
+            should_stop=task.should_stop,
+            progress=self.ahead.progress(task.round),
         )
-        if task.should_stop():
-            return None
+        if result.stopped:
+            return
         self.last_losses = result.losses
+        self.ahead.done = RoundDelta(task.round, task.seed, result.delta)
+        self.save()
+
+    def _compress(self, round_number: int, delta: np.ndarray) -> SparseUpdate:
         spec = self.manifest.codec
-        codec, k = integer_codec(spec.name), spec.k_in(task.round)
-        return self.feedback.compress(result.delta, codec, spec.chunk, k, task.round)
+        codec, k = integer_codec(spec.name), spec.k_in(round_number)
+        return self.feedback.compress(delta, codec, spec.chunk, k, round_number)
 
     def returned(self, round_number: int, update: SparseUpdate) -> None:
         """Give the sent part back to the error feedback: it was not applied."""
@@ -75,7 +111,9 @@ class HonestWorker:
             self.save()
 
     def save(self) -> None:
-        """Write optimiser state and error feedback; both survive a restart."""
+        """Write optimiser state, error feedback and what was done ahead; all survive a restart."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.inner.save(self.folder / "inner.safetensors")
         self.feedback.save(self.folder / "feedback.safetensors")
+        if self.overlaps:
+            self.ahead.save(self.folder / "ahead.safetensors")

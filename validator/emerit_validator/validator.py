@@ -25,8 +25,8 @@ from emerit.run.node import NodeLoop
 from emerit.run.rounds import RoundBook
 from emerit.run.state import StateFollower
 from emerit.telemetry import Metrics, RoundJournal
-from emerit.training.aggregate import aggregate, apply_aggregate
-from emerit.training.state import state_root
+from emerit.training.aggregate import aggregate
+from emerit.training.outer import outer_step
 from emerit_validator.ballot import Ballot
 from emerit_validator.chores import Turns, attempt
 from emerit_validator.duties import Duties
@@ -269,8 +269,8 @@ class ValidatorNode:
                 )
         positions, deltas = aggregate([intake.accepted[slot] for slot in slots], manifest.outer)
         blob = encode_aggregate(number, parameter_count(manifest.model), positions, deltas)
-        values = apply_aggregate(self.follower.values, positions, deltas)
-        return blob, state_root(values, table_hash(manifest.model))
+        after, _ = outer_step(self.follower.state, positions, deltas, manifest.outer)
+        return blob, after.root(table_hash(manifest.model))
 
     def wait_for_next(self, number: int) -> None:
         """Wait until the round is settled; when its deadline passes without a quorum, void it."""

@@ -20,6 +20,17 @@ from emerit.cli.options import (
 )
 from emerit.cli.output import print_json, print_record, say, say_step, to_wei, tokens
 from emerit.cli.place import Place, place, sender_for
+from emerit.cli.training_options import (
+    NesterovOption,
+    OptimiserOption,
+    OuterMomentumOption,
+    OuterRateOption,
+    OverlapOption,
+    PlannedRoundsOption,
+    ScheduleOption,
+    outer_changes,
+    training_changes,
+)
 from emerit.errors import ChainError, UsageError
 
 if TYPE_CHECKING:
@@ -95,6 +106,13 @@ def create(
     reputation_keep_ppb: Annotated[
         int, typer.Option(min=0, max=10**9, help="What stored reputation keeps per round, in 1/1,000,000,000")
     ] = 990_000_000,
+    optimiser: OptimiserOption = None,
+    schedule: ScheduleOption = None,
+    planned_rounds: PlannedRoundsOption = None,
+    overlap: OverlapOption = None,
+    outer_rate: OuterRateOption = None,
+    outer_momentum: OuterMomentumOption = None,
+    nesterov: NesterovOption = None,
     fund: Annotated[str, typer.Option(help="Tokens to put into the pool now")] = "0",
     rpc_url: RpcOption = None,
     ipfs_api: IpfsOption = None,
@@ -125,6 +143,8 @@ def create(
             f"{name!r} cannot be a run's name.",
             "Take up to 64 lower-case letters, digits, dots, dashes and underscores; the first a letter or digit.",
         )
+    training = training_changes(optimiser, schedule, planned_rounds, overlap)
+    outer = outer_changes(outer_rate, outer_momentum, nesterov)
     pool_wei = to_wei(fund)
     amounts = {
         "reward_rate_wei_per_second": to_wei(rate),
@@ -158,6 +178,8 @@ def create(
         expected_trainers=trainers,
         validator_share_bps=validator_share_bps,
         reputation_keep_ppb=reputation_keep_ppb,
+        training=training,
+        outer=outer,
         **amounts,
     )
     record = _create(where, plan, pool_wei, (wallet, wallet_dir, password_file), quiet=as_json)

@@ -40,7 +40,7 @@ def export(
         "chain_id": str(context.chain_id),
         "settled_rounds": str(follower.settled),
     }
-    path, config = export_safetensors(output, context.manifest.model, follower.values, metadata)
+    path, config = export_safetensors(output, context.manifest.model, follower.values, metadata, follower.momentum)
     root = "0x" + follower.root.hex()
     if as_json:
         print_json({"model": str(path), "config": str(config), "state_root": root, "settled": follower.settled})

@@ -46,6 +46,9 @@ class NoiseWorker:
         scales = np.full(chunks, encode(NOISE_SCALE), dtype=np.uint16)
         return SparseUpdate(size, codec.chunk, k, places, signs, scales)
 
+    def work_ahead(self, task: Task) -> None:
+        """Nothing to do ahead."""
+
     def returned(self, round_number: int, update: SparseUpdate) -> None:
         """Nothing to take back."""
 
@@ -70,6 +73,10 @@ class SybilLeader:
             np.savez(handle, indices=update.indices, levels=update.levels, scales=update.scales)
         os.replace(temporary, self.share / f"round-{task.round}.npz")
         return perturb(update, self.noise, [self.seed, task.round])
+
+    def work_ahead(self, task: Task) -> None:
+        """Train honestly, as the round's own work is."""
+        self.honest.work_ahead(task)
 
     def returned(self, round_number: int, update: SparseUpdate) -> None:
         """The honest part keeps its error feedback."""
@@ -105,6 +112,9 @@ class SybilFollower:
                 data["scales"],
             )
         return perturb(update, self.noise, [self.seed, task.round])
+
+    def work_ahead(self, task: Task) -> None:
+        """Nothing to do ahead."""
 
     def returned(self, round_number: int, update: SparseUpdate) -> None:
         """Nothing to take back."""

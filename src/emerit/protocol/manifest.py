@@ -95,11 +95,14 @@ class CorpusSpec(_Checked):
 
 @dataclass(frozen=True)
 class TrainingSpec(_Checked):
-    """What a trainer does in a round: `inner_steps` AdamW steps of `batch_sequences` sequences.
+    """What a trainer does in a round: `inner_steps` steps of its `optimiser`, of `batch_sequences` sequences each.
 
     Each of the `assigned_sequences` is used equally often, so they divide inner_steps * batch_sequences.
-    The learning rate warms up over `warmup_steps` inner steps and falls as a cosine to `final_lr_fraction` of
-    itself at planned_rounds * inner_steps. `error_feedback_decay` is the beta of e <- beta * e + delta.
+    The learning rate warms up over `warmup_steps` inner steps and falls to `final_lr_fraction` of itself at
+    planned_rounds * inner_steps, by `schedule`: as a cosine all the way, or (`wsd`) only over the last
+    `decay_fraction` of the planned rounds. `muon` steps the matrices of the layers with `muon_learning_rate` and
+    `muon_momentum`, all else as `adamw`. `error_feedback_decay` is the beta of e <- beta * e + delta.
+    `overlap_rounds` = 1 lets a trainer do a round's work while the round before it is scored (`emerit.run.work`).
     """
 
     inner_steps: Annotated[int, Bounded(1, 1 << 16)]
@@ -114,6 +117,12 @@ class TrainingSpec(_Checked):
     weight_decay: Annotated[float, Bounded(0.0, 10.0)]
     clip_norm: Annotated[float, Bounded(1e-6, 1e6)]
     error_feedback_decay: Annotated[float, Bounded(0.0, 1.0)]
+    optimiser: Annotated[str, Matching("adamw|muon")] = "adamw"
+    muon_learning_rate: Annotated[float, Bounded(1e-9, 10.0)] = 0.01
+    muon_momentum: Annotated[float, Bounded(0.0, 0.999999)] = 0.95
+    schedule: Annotated[str, Matching("cosine|wsd")] = "cosine"
+    decay_fraction: Annotated[float, Bounded(1e-3, 1.0)] = 0.2
+    overlap_rounds: Annotated[int, Bounded(0, 1)] = 0
 
     def _check_together(self) -> None:
         if self.inner_steps * self.batch_sequences % self.assigned_sequences:
@@ -154,13 +163,28 @@ class CodecSpec(_Checked):
 class OuterSpec(_Checked):
     """The outer step: mean over the senders of a coordinate, times lr_numerator / lr_denominator.
 
-    At least `divisor_floor` senders are assumed; at most `max_aggregated` trainers enter.
+    At least `divisor_floor` senders are assumed; at most `max_aggregated` trainers enter. The outer momentum is
+    momentum_numerator / momentum_denominator, below 1, none if the numerator is 0; `nesterov` needs one.
     """
 
     lr_numerator: Annotated[int, Bounded(1, 1 << 16)]
     lr_denominator: Annotated[int, Bounded(1, 1 << 16)]
     divisor_floor: Annotated[int, Bounded(1, 256)]
     max_aggregated: Annotated[int, Bounded(1, 256)]
+    momentum_numerator: Annotated[int, Bounded(0, (1 << 16) - 1)] = 0
+    momentum_denominator: Annotated[int, Bounded(1, 1 << 16)] = 1
+    nesterov: bool = False
+
+    def _check_together(self) -> None:
+        if self.momentum_numerator >= self.momentum_denominator:
+            refuse(INVALID, "momentum_numerator", "must be less than momentum_denominator.")
+        if self.nesterov and not self.momentum_numerator:
+            refuse(INVALID, "nesterov", "needs a momentum.")
+
+    @property
+    def has_momentum(self) -> bool:
+        """Whether the shared state has a momentum beside the weights."""
+        return self.momentum_numerator > 0
 
 
 @dataclass(frozen=True)

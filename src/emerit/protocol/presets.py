@@ -15,7 +15,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from emerit import PROTOCOL_VERSION
 from emerit.errors import UsageError
@@ -52,6 +52,14 @@ class Preset:
     scoring: ScoringSpec
     reputation: ReputationSpec
     limits: LimitsSpec
+
+    def changed(self, training: Mapping[str, Any], outer: Mapping[str, Any]) -> Preset:
+        """Return the preset with some fields of its `TrainingSpec` and `OuterSpec` changed.
+
+        Raises:
+            RefusedError: `manifest-invalid`, when a value is out of its range.
+        """
+        return replace(self, training=replace(self.training, **training), outer=replace(self.outer, **outer))
 
     def manifest(self, name: str, corpus: CorpusSpec, initial_seed: bytes, initial_state_root: bytes) -> Manifest:
         """Return the manifest of a run with this preset; the seed and the root have 32 bytes each.

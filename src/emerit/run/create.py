@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from emerit.chain.deployment import Deployment
 from emerit.chain.factory import FactoryClient
@@ -22,7 +23,7 @@ from emerit.protocol.manifest import DENSE_CODEC_NAMES, CodecSpec, CorpusSpec, M
 from emerit.protocol.presets import Preset, RunClock, preset
 from emerit.protocol.reputation import reputation_params
 from emerit.protocol.types import RunParams
-from emerit.training.state import initial_values, state_root
+from emerit.training.state import initial_state
 
 MINIMUM_RESERVE_TRAINERS = 2
 
@@ -43,6 +44,7 @@ class RunPlan:
             should be more than twice the gas of an answer.
         codec: what contributions are sent with; None for the preset's.
         reputation_keep_ppb: what reputation stored on chain keeps with each settled round.
+        training, outer: fields of the preset's `TrainingSpec` and `OuterSpec` to change.
     """
 
     name: str
@@ -63,6 +65,8 @@ class RunPlan:
     reputation_keep_ppb: int = 990_000_000
     expected_trainers: int = MINIMUM_RESERVE_TRAINERS
     codec: CodecSpec | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    outer: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,9 @@ def build_manifest(store: BlobStore, plan: RunPlan, *, on_step: Callable[[str], 
 
     Raises:
         UsageError: `corpus-too-small` when the text cannot serve the expected trainers, and the corpus errors.
+        RefusedError: `manifest-invalid` when a changed field is out of its range.
     """
-    base = preset(plan.preset)
+    base = preset(plan.preset).changed(plan.training, plan.outer)
     if plan.codec is not None:
         base = dataclasses.replace(base, codec=plan.codec)
     check_blobs_fit(base, parameter_count(base.model))
@@ -147,7 +152,7 @@ def build_manifest(store: BlobStore, plan: RunPlan, *, on_step: Callable[[str], 
     train_shards = _publish(store, corpus.train, "training", on_step)
     validation_shards = _publish(store, corpus.validation, "held-out", on_step)
     on_step("making the initial weights")
-    values = initial_values(base.model, plan.seed)
+    first = initial_state(base.model, plan.seed, base.outer)
     corpus_spec = CorpusSpec(
         sequence_tokens=base.model.context + 1,
         shard_sequences=base.shard_sequences,
@@ -156,7 +161,7 @@ def build_manifest(store: BlobStore, plan: RunPlan, *, on_step: Callable[[str], 
         train_shards=train_shards,
         validation_shards=validation_shards,
     )
-    return base.manifest(plan.name, corpus_spec, plan.seed, state_root(values, table_hash(base.model)))
+    return base.manifest(plan.name, corpus_spec, plan.seed, first.root(table_hash(base.model)))
 
 
 def chosen_codec(

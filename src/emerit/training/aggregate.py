@@ -27,8 +27,9 @@ from torch import Tensor
 
 from emerit.codec.combine import mean_of_senders
 from emerit.codec.update import SparseUpdate
-from emerit.errors import RefusedError, StateError
+from emerit.errors import RefusedError
 from emerit.protocol.manifest import OuterSpec
+from emerit.training.outer import check_positions
 from emerit.training.state import INT32_MAX, INT32_MIN
 
 
@@ -83,12 +84,7 @@ def apply_aggregate(
 
     Positions are strictly increasing; raises StateError `aggregate-position` if one lies outside the state.
     """
-    if positions.size and not (positions[0] >= 0 and positions[-1] < values.size):
-        raise StateError(
-            "aggregate-position",
-            f"The aggregate changes position {positions[-1]} of a state with {values.size} entries.",
-            "Use an aggregate of this run.",
-        )
+    check_positions(positions, values.size)
     result = values.copy()
     moved = values[positions].astype(np.int64) - deltas
     result[positions] = np.clip(moved, INT32_MIN, INT32_MAX).astype(np.int32)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emerit.errors import StateError
 from emerit.model.table import TensorEntry, tensor_table
-from emerit.protocol.manifest import ModelSpec
+from emerit.protocol.manifest import ModelSpec, OuterSpec
 
 UNITS_PER_ONE = 1 << 24
 """How many state units make the float weight 1.0; the state's range is therefore [-128, 128)."""
@@ -23,9 +24,31 @@ INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
 _INITIAL_DOMAIN = b"emerit/initial/v1"
 _STATE_DOMAIN = b"emerit/state/v1"
+_MOMENTUM_DOMAIN = b"emerit/state-momentum/v1"
 _CHUNK_BYTES = 65_536
 _INITIAL_STD_UNITS = UNITS_PER_ONE // 50
 _UNIFORMS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class ModelState:
+    """What every node agrees on: weights `values` int32[P], and `momentum` int32[P] where the run has an outer one.
+
+    Both count in units of 2^-24. Arrays are not copied; treat them as read-only.
+    """
+
+    values: NDArray[np.int32]
+    momentum: NDArray[np.int32] | None = None
+
+    def root(self, table_hash: bytes) -> bytes:
+        """Return the state root, see `state_root`."""
+        return state_root(self.values, table_hash, self.momentum)
+
+
+def initial_state(spec: ModelSpec, seed: bytes, outer: OuterSpec) -> ModelState:
+    """Return a run's first state: `initial_values`, and a momentum of zeros where the run has one."""
+    values = initial_values(spec, seed)
+    return ModelState(values, np.zeros_like(values) if outer.has_momentum else None)
 
 
 def initial_values(spec: ModelSpec, seed: bytes) -> NDArray[np.int32]:
@@ -39,14 +62,28 @@ def initial_values(spec: ModelSpec, seed: bytes) -> NDArray[np.int32]:
     return np.concatenate([_initial_tensor(spec, entry, seed) for entry in tensor_table(spec)])
 
 
-def state_root(values: NDArray[np.int32], table_hash: bytes) -> bytes:
+def state_root(values: NDArray[np.int32], table_hash: bytes, momentum: NDArray[np.int32] | None = None) -> bytes:
     """Return the 32-byte root of a state int32[P] whose tensors `table_hash` describes.
 
     The little-endian bytes are cut into 64 KiB chunks; leaf = sha256(0x00 || chunk), node = sha256(0x01 ||
     left || right), an odd node moves up unchanged; the root is sha256(`emerit/state/v1` || table_hash || P as
-    a big-endian u64 || top node).
+    a big-endian u64 || top node). With an outer momentum, int32[P] too, both have such a root, and the state's is
+    `root_with_momentum` of the two.
     """
-    data = values.astype("<i4").tobytes()
+    root = _array_root(values, table_hash)
+    return root if momentum is None else root_with_momentum(root, _array_root(momentum, table_hash))
+
+
+def root_with_momentum(values_root: bytes, momentum_root: bytes) -> bytes:
+    """Return sha256(`emerit/state-momentum/v1` || root of the weights || root of the momentum).
+
+    Who has the weights and the momentum's root alone can so prove the weights.
+    """
+    return hashlib.sha256(_MOMENTUM_DOMAIN + values_root + momentum_root).digest()
+
+
+def _array_root(values: NDArray[np.int32], table_hash: bytes) -> bytes:
+    data = np.ascontiguousarray(values, dtype="<i4").data.cast("B")
     level = [
         hashlib.sha256(b"\x00" + data[start : start + _CHUNK_BYTES]).digest()
         for start in range(0, len(data), _CHUNK_BYTES)

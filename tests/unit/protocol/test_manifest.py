@@ -85,6 +85,16 @@ def test_a_whole_number_in_a_float_field_is_written_as_a_float() -> None:
         lambda d: d["training"].update(learning_rate=1),
         lambda d: d["training"].update(learning_rate=None),
         lambda d: d["training"].update(assigned_sequences=81),
+        lambda d: d["training"].update(optimiser="sgd"),
+        lambda d: d["training"].update(schedule="linear"),
+        lambda d: d["training"].update(overlap_rounds=2),
+        lambda d: d["training"].pop("muon_momentum"),
+        lambda d: d["outer"].update(momentum_numerator=1),
+        lambda d: d["outer"].update(nesterov=True),
+        lambda d: d["outer"].update(nesterov=0),
+        lambda d: d["outer"].update(nesterov=None),
+        lambda d: d["outer"].pop("nesterov"),
+        lambda d: d["outer"].pop("momentum_numerator"),
         lambda d: d["scoring"].update(own_sequences=81),
         lambda d: d["model"].update(d_model=132),
         lambda d: d["model"].update(vocabulary=512),
@@ -239,6 +249,28 @@ def test_a_longer_window_needs_a_longer_memory() -> None:
         longer.check(3600)
     longer.fitted().check(3600)
     assert replace(longer, min_round_seconds=0).fitted().history_rounds == 128
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_have_none_of_the_options(name: str) -> None:
+    base = preset(name)
+    assert (base.training.optimiser, base.training.schedule, base.training.overlap_rounds) == ("adamw", "cosine", 0)
+    assert not base.outer.has_momentum and not base.outer.nesterov
+    assert base.changed({}, {}) == base
+
+
+def test_a_preset_s_training_can_be_changed() -> None:
+    base = preset("demo")
+    momentum = {"momentum_numerator": 9, "momentum_denominator": 10, "nesterov": True}
+    changed = base.changed({"optimiser": "muon"}, momentum)
+    assert changed.training == replace(base.training, optimiser="muon")
+    assert changed.outer == replace(base.outer, **momentum) and changed.outer.has_momentum
+    value = changed.manifest("a-run", corpus(base.model.context), bytes(32), bytes(32))
+    assert Manifest.from_bytes(value.to_bytes()) == value
+    assert b'"nesterov":true' in value.to_bytes()
+    for training, outer in (({"optimiser": "sgd"}, {}), ({}, {"momentum_numerator": 10})):
+        with pytest.raises(RefusedError, match="manifest-invalid"):
+            base.changed(training, outer)
 
 
 def test_the_demo_preset_is_what_was_measured() -> None:
