@@ -49,12 +49,22 @@ ClaimPeriodOption = Annotated[
     int | None,
     typer.Option(min=1, max=MOST_SECONDS, help="Time to claim after the end of the run; default: the clock's"),
 ]
+DatasetOption = Annotated[str, typer.Option(help="Instead of --corpus: a data set of an installed package")]
+ArchitectureOption = Annotated[str, typer.Option(help="gpt, or a model of an installed package")]
+TokenizerOption = Annotated[str, typer.Option(help="bytes or bpe; default: the preset's")]
+VocabularyOption = Annotated[
+    int, typer.Option(min=0, max=65_536, help="Tokens of the bpe tokenizer; default: the preset's, or 1024")
+]
 
 
 def create(
-    corpus: Annotated[Path, typer.Option(help="Text file, or folder of text files")],
+    corpus: Annotated[Path | None, typer.Option(help="Text file, or folder of text files")] = None,
     name: Annotated[str, typer.Option(help="Name of the run")] = "run",
-    preset: Annotated[str, typer.Option(help="Model and training: tiny, demo, small")] = "demo",
+    preset: Annotated[str, typer.Option(help="Model and training: tiny, 400k, demo, small, 10m, 45m, 124m")] = "demo",
+    dataset: DatasetOption = "",
+    architecture: ArchitectureOption = "gpt",
+    tokenizer: TokenizerOption = "",
+    vocabulary: VocabularyOption = 0,
     clock: Annotated[str, typer.Option(help="Times: tiny, demo, devnet; public for a public chain")] = "devnet",
     max_rounds: Annotated[int, typer.Option(min=0, max=MOST_ROUNDS, help="Rounds to run; 0: until closed")] = 0,
     min_trainers: Annotated[int, typer.Option(min=1, max=256, help="Trainers needed to start")] = 1,
@@ -111,8 +121,10 @@ def create(
             f"{name!r} cannot be a run's name.",
             "Take up to 64 lower-case letters, digits, dots, dashes and underscores; the first a letter or digit.",
         )
+    if (corpus is None) == (dataset == ""):
+        raise UsageError("corpus-choice", "A run has one corpus.", "Give either --corpus PATH or --dataset NAME.")
     pool_wei = to_wei(fund)
-    amounts = {
+    amounts: dict[str, Any] = {
         "reward_rate_wei_per_second": to_wei(rate),
         "min_trainer_bond_wei": to_wei(bond),
         "min_validator_stake_wei": to_wei(stake),
@@ -131,7 +143,11 @@ def create(
 
     plan = RunPlan(
         name=name,
-        paths=[corpus],
+        paths=[] if corpus is None else [corpus],
+        dataset=dataset,
+        architecture=architecture,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
         preset=model,
         clock=timing,
         seed=secrets.token_bytes(32),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emerit.codec.update import SparseUpdate
+from emerit.data.tokens import Tokens
 from emerit.errors import StateError, UsageError
 from emerit.model.flat import FlatModel
 from emerit.model.table import parameter_count
@@ -67,11 +68,12 @@ class InnerTrainer:
         self,
         round_index: int,
         start_values: NDArray[np.int32],
-        sequences: NDArray[np.uint8],
+        sequences: Tokens,
         on_step: OnStep | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> InnerResult:
-        """Train `inner_steps` steps from the state `start_values` int32[P] on `sequences` uint8[A, T + 1].
+        """Train `inner_steps` steps from the state `start_values` int32[P] on `sequences` [A, T + 1],
+        uint8 or uint16.
 
         Each sequence is used equally often (differing by at most one use). `should_stop` is asked before each
         step.

@@ -12,7 +12,7 @@ from emerit.data import (
     build_shards,
     cut_sequences,
     cut_shards,
-    least_corpus_bytes,
+    least_corpus_tokens,
     split_documents,
 )
 from emerit.errors import UsageError
@@ -42,7 +42,7 @@ def test_shards_hold_all_sequences_in_order() -> None:
 
 def test_a_corpus_of_the_stated_length_is_just_enough() -> None:
     for context, shard_sequences in ((8, 10), (32, 256), (128, 1024), (3, 1)):
-        needed = least_corpus_bytes(context, shard_sequences)
+        needed = least_corpus_tokens(context, shard_sequences)
         text = b"x" * (needed - 1) + b"\n"
         shards = build_shards(split_documents([Document("a", text)]), context, shard_sequences)
         assert shards.train[0].sequences == shard_sequences
