@@ -63,21 +63,3 @@ class ChainError(EmeritError):
 
 class StateError(EmeritError):
     """Local state, or a root computed from it, does not agree with the chain."""
-
-
-def out_of_memory(error: BaseException) -> PreconditionError | None:
-    """Return the error that says in one sentence that memory ran out, or None if `error` means something else.
-
-    numpy and Python raise MemoryError; torch raises a RuntimeError, whose text is all that tells it from others.
-    """
-    told = str(error).lower()
-    if not isinstance(error, MemoryError) and not any(words in told for words in _MEMORY_WORDS):
-        return None
-    return PreconditionError(
-        "out-of-memory",
-        "The memory of this machine did not suffice.",
-        "Stop other programs, or take a run with a smaller model; `emerit doctor` says what a run needs.",
-    )
-
-
-_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory")

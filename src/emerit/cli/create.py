@@ -25,6 +25,7 @@ from emerit.errors import ChainError, UsageError
 if TYPE_CHECKING:
     from emerit.run.create import RunPlan
 
+DATASET_PREFIX = "dataset:"
 MOST_ROUNDS = 2**24 - 2
 MOST_SECONDS = 2**32 - 1
 TOKEN_WEI = 10**18
@@ -49,7 +50,6 @@ ClaimPeriodOption = Annotated[
     int | None,
     typer.Option(min=1, max=MOST_SECONDS, help="Time to claim after the end of the run; default: the clock's"),
 ]
-DatasetOption = Annotated[str, typer.Option(help="Instead of --corpus: a data set of an installed package")]
 ArchitectureOption = Annotated[str, typer.Option(help="gpt, or a model of an installed package")]
 TokenizerOption = Annotated[str, typer.Option(help="bytes or bpe; default: the preset's")]
 VocabularyOption = Annotated[
@@ -58,10 +58,11 @@ VocabularyOption = Annotated[
 
 
 def create(
-    corpus: Annotated[Path | None, typer.Option(help="Text file, or folder of text files")] = None,
+    corpus: Annotated[
+        str, typer.Option(help="Text file, or folder of text files; dataset:NAME for one of an installed package")
+    ],
     name: Annotated[str, typer.Option(help="Name of the run")] = "run",
     preset: Annotated[str, typer.Option(help="Model and training: tiny, 400k, demo, small, 10m, 45m, 124m")] = "demo",
-    dataset: DatasetOption = "",
     architecture: ArchitectureOption = "gpt",
     tokenizer: TokenizerOption = "",
     vocabulary: VocabularyOption = 0,
@@ -121,8 +122,6 @@ def create(
             f"{name!r} cannot be a run's name.",
             "Take up to 64 lower-case letters, digits, dots, dashes and underscores; the first a letter or digit.",
         )
-    if (corpus is None) == (dataset == ""):
-        raise UsageError("corpus-choice", "A run has one corpus.", "Give either --corpus PATH or --dataset NAME.")
     pool_wei = to_wei(fund)
     amounts: dict[str, Any] = {
         "reward_rate_wei_per_second": to_wei(rate),
@@ -143,8 +142,8 @@ def create(
 
     plan = RunPlan(
         name=name,
-        paths=[] if corpus is None else [corpus],
-        dataset=dataset,
+        paths=[] if corpus.startswith(DATASET_PREFIX) else [Path(corpus)],
+        dataset=corpus.removeprefix(DATASET_PREFIX) if corpus.startswith(DATASET_PREFIX) else "",
         architecture=architecture,
         tokenizer=tokenizer,
         vocabulary=vocabulary,

@@ -25,7 +25,8 @@ from emerit.cli import (
     wallet,
 )
 from emerit.cli.output import print_error
-from emerit.errors import EmeritError, PreconditionError, UsageError, out_of_memory
+from emerit.errors import EmeritError, PreconditionError, UsageError
+from emerit.out_of_memory import out_of_memory
 
 app = typer.Typer(
     name="emerit",

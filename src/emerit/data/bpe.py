@@ -75,7 +75,7 @@ class BpeTokenizer:
             raise UsageError(
                 "vocabulary-too-large",
                 f"The training text has parts for {made.vocabulary} tokens, not for {vocabulary}.",
-                f"Use --vocabulary {max(BYTE_TOKENS, made.vocabulary // 2)}, or more text.",
+                f"Use --vocabulary {max(BYTE_TOKENS + 1, made.vocabulary)} or less, or add text.",
             )
         return made
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import structlog
 
-from emerit.errors import EmeritError, out_of_memory
+from emerit.errors import EmeritError
+from emerit.out_of_memory import out_of_memory
 from emerit.run.options import NodeOptions
 from emerit.telemetry import setup_logging
 
