@@ -44,7 +44,7 @@ class BpeTokenizer:
     name = "bpe"
 
     def __init__(self, merges: Sequence[Merge]) -> None:
-        """Build the tokens that the merges make; raises ValueError when a merge is of tokens not there or too long."""
+        """Build the tokens that the merges make; raises ValueError when one is not possible."""
         self.merges = tuple((int(left), int(right)) for left, right in merges)
         self._pieces = _pieces(self.merges)
         self.vocabulary = len(self._pieces)
@@ -127,6 +127,8 @@ def _pieces(merges: Sequence[Merge]) -> list[bytes]:
     """Return the bytes of every token, by id."""
     pieces = [bytes([value]) for value in range(BYTE_TOKENS)]
     known = set(pieces)
+    if len(set(merges)) < len(merges):
+        raise ValueError("it has a merge twice")
     for place, (left, right) in enumerate(merges):
         if not (0 <= left < len(pieces) and 0 <= right < len(pieces)):
             raise ValueError(f"merge {place} is of a token that is not there yet")

@@ -3,12 +3,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from emerit.cli import doctor
 from emerit.cli.main import run as command
+from emerit.protocol.manifest import LimitsSpec
 from emerit.protocol.presets import preset
+from emerit.run.create import build_manifest
 from emerit.run.doctor import Workload, diagnose, measured
+from tests.unit.run.test_create import Store, context, plan, text_folder
 
 TINY = preset("tiny")
 
@@ -68,6 +74,27 @@ def test_the_command_answers_for_a_preset(capsys: pytest.CaptureFixture[str]) ->
     assert "21,600 parameters" in text and "A trainer fits." in text
     assert command(["doctor", "--preset", "huge", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "preset-unknown"
+
+
+def test_the_command_answers_for_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    manifest = build_manifest(store, plan(text_folder(tmp_path / "text")))
+    client = SimpleNamespace(address="0x" + "12" * 20, active_counts=lambda: (5, 2))
+    times = SimpleNamespace(train_seconds=77, score_seconds=88)
+    here = replace(context(store, manifest), params=times)  # type: ignore[arg-type]
+    where = SimpleNamespace(chain=lambda: None, run_client=lambda _chain: client)
+    monkeypatch.setattr(doctor, "place", lambda *_: where)
+    monkeypatch.setattr(doctor, "context_of", lambda *_: here)
+    assert command(["doctor", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["for"], record["trainers"]) == (f"run {client.address}", 5)
+    assert (record["trainer"]["phase_seconds"], record["validator"]["phase_seconds"]) == (77, 88)
+    small = replace(manifest, limits=LimitsSpec(max_blob_bytes=1024))
+    monkeypatch.setattr(doctor, "context_of", lambda *_: replace(here, manifest=small))
+    assert command(["doctor", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "run-impossible"
 
 
 def test_the_command_fails_where_a_trainer_does_not_fit(
