@@ -23,7 +23,7 @@ class Task:
 
     Attributes:
         values: int32[P], the settled state to start from, units of 2^-24.
-        sequences: uint8[A, T+1], the trainer's assigned sequences.
+        sequences: [A, T+1] tokens, uint8 or uint16, the trainer's assigned sequences.
         seed: what assigned them.
     """
 

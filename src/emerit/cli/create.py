@@ -36,6 +36,7 @@ from emerit.errors import ChainError, UsageError
 if TYPE_CHECKING:
     from emerit.run.create import RunPlan
 
+DATASET_PREFIX = "dataset:"
 MOST_ROUNDS = 2**24 - 2
 MOST_SECONDS = 2**32 - 1
 TOKEN_WEI = 10**18
@@ -60,6 +61,11 @@ ClaimPeriodOption = Annotated[
     int | None,
     typer.Option(min=1, max=MOST_SECONDS, help="Time to claim after the end of the run; default: the clock's"),
 ]
+ArchitectureOption = Annotated[str, typer.Option(help="gpt, or a model of an installed package")]
+TokenizerOption = Annotated[str, typer.Option(help="bytes or bpe; default: the preset's")]
+VocabularyOption = Annotated[
+    int, typer.Option(min=0, max=65_536, help="Tokens of the bpe tokenizer; default: the preset's, or 1024")
+]
 
 CodecOption = Annotated[
     str | None,
@@ -73,9 +79,14 @@ EarlyKOption = Annotated[int | None, typer.Option(min=1, help="Entries of a chun
 
 
 def create(
-    corpus: Annotated[Path, typer.Option(help="Text file, or folder of text files")],
+    corpus: Annotated[
+        str, typer.Option(help="Text file, or folder of text files; dataset:NAME for one of an installed package")
+    ],
     name: Annotated[str, typer.Option(help="Name of the run")] = "run",
-    preset: Annotated[str, typer.Option(help="Model and training: tiny, demo, small")] = "demo",
+    preset: Annotated[str, typer.Option(help="Model and training: tiny, 400k, demo, small, 10m, 45m, 124m")] = "demo",
+    architecture: ArchitectureOption = "gpt",
+    tokenizer: TokenizerOption = "",
+    vocabulary: VocabularyOption = 0,
     clock: Annotated[str, typer.Option(help="Times: tiny, demo, devnet; public for a public chain")] = "devnet",
     codec: CodecOption = None,
     k: KOption = None,
@@ -146,7 +157,7 @@ def create(
     training = training_changes(optimiser, schedule, planned_rounds, overlap)
     outer = outer_changes(outer_rate, outer_momentum, nesterov)
     pool_wei = to_wei(fund)
-    amounts = {
+    amounts: dict[str, Any] = {
         "reward_rate_wei_per_second": to_wei(rate),
         "min_trainer_bond_wei": to_wei(bond),
         "min_validator_stake_wei": to_wei(stake),
@@ -167,7 +178,11 @@ def create(
 
     plan = RunPlan(
         name=name,
-        paths=[corpus],
+        paths=[] if corpus.startswith(DATASET_PREFIX) else [Path(corpus)],
+        dataset=corpus.removeprefix(DATASET_PREFIX) if corpus.startswith(DATASET_PREFIX) else "",
+        architecture=architecture,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
         preset=model.name,
         codec=sent_with,
         clock=timing,

@@ -1,8 +1,8 @@
 """Named settings: what a run trains (`Preset`) and how long its phases are (`RunClock`).
 
 `tiny` is for tests (seconds on one core), `demo` for `make demo` (0.84M parameters, a few minutes on two
-cores), `small` for a first real run (about 3M parameters). The choices come from measurements: k = 256 of
-4096 for runs of tens of rounds, a trial step of 1/5, p = 2.
+cores), `small` for a first real run (about 3M parameters); the others are named by their size. The choices come from
+measurements: k = 256 of 4096 for runs of tens of rounds, 64 for hundreds, a trial step of 1/5, p = 2.
 
 Of the clocks, `tiny`, `demo` and `devnet` are for machines of one's own: claims open seconds after a round. `public`
 is for chains where strangers take part: an outsider has hours to check a settlement and a proposer of a block cannot
@@ -20,6 +20,7 @@ from typing import Any, Final
 from emerit import PROTOCOL_VERSION
 from emerit.errors import UsageError
 from emerit.protocol.manifest import (
+    BYTE_TOKENS,
     CodecSpec,
     CorpusSpec,
     LimitsSpec,
@@ -28,8 +29,13 @@ from emerit.protocol.manifest import (
     OuterSpec,
     ReputationSpec,
     ScoringSpec,
+    TokenizerSpec,
     TrainingSpec,
+    padded_vocabulary,
 )
+
+BYTES: Final = TokenizerSpec("bytes", BYTE_TOKENS, "", "")
+"""The byte tokenizer: one byte is one token."""
 
 # Demands can put the finality of a header off by so many answers' time (`IRunDisputes.demand`), one for reserve.
 LONGEST_DEMANDS: Final = 43
@@ -41,10 +47,18 @@ MOST_HISTORY_ROUNDS: Final = 4096
 
 @dataclass(frozen=True)
 class Preset:
-    """All of a manifest but its corpus and initial weights; `shard_sequences` is the shard size to cut."""
+    """All of a manifest but its corpus and initial weights.
+
+    Attributes:
+        shard_sequences: the shard size to cut.
+        tokenizer: "bytes" or "bpe", what a run of this preset has unless its sponsor says otherwise.
+        vocabulary: how many tokens that tokenizer has; `model.vocabulary` is the padded number.
+    """
 
     name: str
     shard_sequences: int
+    tokenizer: str
+    vocabulary: int
     model: ModelSpec
     training: TrainingSpec
     codec: CodecSpec
@@ -61,11 +75,23 @@ class Preset:
         """
         return replace(self, training=replace(self.training, **training), outer=replace(self.outer, **outer))
 
-    def manifest(self, name: str, corpus: CorpusSpec, initial_seed: bytes, initial_state_root: bytes) -> Manifest:
+    def for_tokens(self, vocabulary: int) -> Preset:
+        """Return the preset with a model for a tokenizer of `vocabulary` tokens."""
+        return replace(self, model=replace(self.model, vocabulary=padded_vocabulary(vocabulary)))
+
+    def manifest(
+        self,
+        name: str,
+        corpus: CorpusSpec,
+        initial_seed: bytes,
+        initial_state_root: bytes,
+        tokenizer: TokenizerSpec = BYTES,
+    ) -> Manifest:
         """Return the manifest of a run with this preset; the seed and the root have 32 bytes each.
 
         Raises:
-            RefusedError: `manifest-invalid`, when the corpus does not fit the model's context.
+            RefusedError: `manifest-invalid`, when the corpus does not fit the model's context, or the tokenizer its
+                vocabulary.
         """
         return Manifest(
             protocol_version=PROTOCOL_VERSION,
@@ -73,7 +99,7 @@ class Preset:
             model=self.model,
             initial_seed=initial_seed.hex(),
             initial_state_root=initial_state_root.hex(),
-            tokenizer="bytes",
+            tokenizer=tokenizer,
             corpus=corpus,
             training=self.training,
             codec=self.codec,
@@ -184,6 +210,8 @@ class RunClock:
 _DEMO: Final = Preset(
     name="demo",
     shard_sequences=1024,
+    tokenizer="bytes",
+    vocabulary=BYTE_TOKENS,
     model=ModelSpec(preset="demo", vocabulary=256, context=128, d_model=128, layers=4, heads=4),
     training=TrainingSpec(
         inner_steps=20,
@@ -258,7 +286,50 @@ _SMALL: Final = replace(
     scoring=replace(_DEMO.scoring, random_sequences=128, own_sequences=96),
 )
 
-PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({p.name: p for p in (_TINY, _DEMO, _SMALL)})
+_LONG: Final = replace(
+    _SMALL.training, inner_steps=30, assigned_sequences=120, learning_rate=1e-3, warmup_steps=100, planned_rounds=200
+)
+
+_400K: Final = replace(
+    _DEMO,
+    name="400k",
+    model=ModelSpec(preset="400k", vocabulary=256, context=128, d_model=88, layers=4, heads=4),
+)
+
+_10M: Final = replace(
+    _SMALL,
+    name="10m",
+    shard_sequences=2048,
+    tokenizer="bpe",
+    vocabulary=1024,
+    model=ModelSpec(preset="10m", vocabulary=1024, context=256, d_model=384, layers=6, heads=6),
+    training=_LONG,
+    codec=CodecSpec(name="topk-sign", chunk=4096, k=64, early_rounds=50, early_k=256),
+)
+
+_45M: Final = replace(
+    _10M,
+    name="45m",
+    shard_sequences=1024,
+    vocabulary=16_384,
+    model=ModelSpec(preset="45m", vocabulary=16_384, context=512, d_model=576, layers=9, heads=9),
+    training=replace(_LONG, learning_rate=8e-4, warmup_steps=200, planned_rounds=500),
+    limits=LimitsSpec(max_blob_bytes=16 << 20),
+)
+
+_124M: Final = replace(
+    _10M,
+    name="124m",
+    shard_sequences=512,
+    vocabulary=50_257,
+    model=ModelSpec(preset="124m", vocabulary=50_304, context=1024, d_model=768, layers=12, heads=12),
+    training=replace(_LONG, learning_rate=6e-4, warmup_steps=300, planned_rounds=1000),
+    limits=LimitsSpec(max_blob_bytes=32 << 20),
+)
+
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
+    {item.name: item for item in (_TINY, _400K, _DEMO, _SMALL, _10M, _45M, _124M)}
+)
 
 _DEMO_CLOCK: Final = RunClock(
     train_seconds=60,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from emerit.codec.interface import IntegerCodec
 from emerit.codec.update import SparseUpdate
+from emerit.data.tokens import Tokens
 from emerit.errors import StateError, UsageError
 from emerit.model.flat import FlatModel
 from emerit.model.table import parameter_count
@@ -68,12 +69,13 @@ class InnerTrainer:
         self,
         round_index: int,
         start_values: NDArray[np.int32],
-        sequences: NDArray[np.uint8],
+        sequences: Tokens,
         on_step: OnStep | None = None,
         should_stop: Callable[[], bool] | None = None,
         progress: NDArray[np.float32] | None = None,
     ) -> InnerResult:
-        """Train `inner_steps` steps from the state `start_values` int32[P] on `sequences` uint8[A, T + 1].
+        """Train `inner_steps` steps from the state `start_values` int32[P] on `sequences` [A, T + 1],
+        uint8 or uint16.
 
         Each sequence is used equally often (differing by at most one use). `should_stop` is asked before each
         step. `progress` float32[P] is first taken off the state: own work that it does not have yet.

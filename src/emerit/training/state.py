@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emerit.errors import StateError
-from emerit.model.table import TensorEntry, tensor_table
+from emerit.model.architecture import UNITS_PER_ONE, TensorEntry, initial_of
+from emerit.model.table import tensor_table
 from emerit.protocol.manifest import ModelSpec, OuterSpec
-
-UNITS_PER_ONE = 1 << 24
-"""How many state units make the float weight 1.0; the state's range is therefore [-128, 128)."""
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
@@ -26,7 +24,6 @@ _INITIAL_DOMAIN = b"emerit/initial/v1"
 _STATE_DOMAIN = b"emerit/state/v1"
 _MOMENTUM_DOMAIN = b"emerit/state-momentum/v1"
 _CHUNK_BYTES = 65_536
-_INITIAL_STD_UNITS = UNITS_PER_ONE // 50
 _UNIFORMS = 4
 
 
@@ -54,9 +51,8 @@ def initial_state(spec: ModelSpec, seed: bytes, outer: OuterSpec) -> ModelState:
 def initial_values(spec: ModelSpec, seed: bytes) -> NDArray[np.int32]:
     """Return the first state, int32[P], from a seed by integer arithmetic alone.
 
-    Norm gains are one. A matrix entry is the centred sum of four uniform 16-bit integers (nearly normal) with
-    standard deviation 0.02, divided by sqrt(2 * layers) for the two matrices of a layer that write to the
-    residual stream (Radford et al. 2019). The uniforms of a tensor are the little-endian words of
+    The architecture states mean and variance of each tensor. The noise of an entry is the centred sum of four uniform
+    16-bit integers (nearly normal). The uniforms of a tensor are the little-endian words of
     SHAKE-256(`emerit/initial/v1` || u32 seed length || seed || tensor name), lengths big-endian.
     """
     return np.concatenate([_initial_tensor(spec, entry, seed) for entry in tensor_table(spec)])
@@ -113,15 +109,14 @@ def check_size(values: NDArray[np.int32], expected: int) -> None:
 
 
 def _initial_tensor(spec: ModelSpec, entry: TensorEntry, seed: bytes) -> NDArray[np.int32]:
-    if len(entry.shape) == 1:
-        return np.full(entry.size, UNITS_PER_ONE, dtype=np.int32)
-    writes_to_stream = entry.name.endswith(("attention_out", "mlp_out"))
+    mean, variance = initial_of(spec, entry)
+    if variance == 0:
+        return np.full(entry.size, mean, dtype=np.int32)
     # The sum of n uniforms on 2^16 values has variance n (2^32 - 1) / 12, so with n = 4 the factor that
     # gives the wanted deviation is sqrt(3 * variance) / 2^16.
-    variance = _INITIAL_STD_UNITS**2 // (2 * spec.layers if writes_to_stream else 1)
     factor = math.isqrt(12 // _UNIFORMS * variance)
     preimage = _INITIAL_DOMAIN + len(seed).to_bytes(4, "big") + seed + entry.name.encode("ascii")
     stream = hashlib.shake_256(preimage).digest(entry.size * _UNIFORMS * 2)
     words = np.frombuffer(stream, dtype="<u2").reshape(entry.size, _UNIFORMS)
     centred = words.sum(axis=1, dtype=np.int64) - _UNIFORMS * 65_535 // 2
-    return ((centred * factor) >> 16).astype(np.int32)
+    return (mean + ((centred * factor) >> 16)).astype(np.int32)

@@ -19,6 +19,7 @@ from emerit.protocol.manifest import (
     CorpusSpec,
     Manifest,
     ShardSpec,
+    TokenizerSpec,
 )
 from emerit.protocol.presets import CLOCKS, PRESETS, clock, preset
 from emerit.protocol.types import RunParams
@@ -33,7 +34,8 @@ def corpus(context: int, train: int = 10, validation: int = 3, shard: int = 4) -
 
 
 def manifest(name: str = "demo") -> Manifest:
-    return preset(name).manifest("a-run", corpus(preset(name).model.context), bytes(32), bytes(range(32)))
+    base = preset(name).for_tokens(256)
+    return base.manifest("a-run", corpus(base.model.context), bytes(32), bytes(range(32)))
 
 
 def encoded(document: dict[str, Any]) -> bytes:
@@ -99,8 +101,21 @@ def test_a_whole_number_in_a_float_field_is_written_as_a_float() -> None:
         lambda d: d["model"].update(d_model=132),
         lambda d: d["model"].update(vocabulary=512),
         lambda d: d["model"].update(context=64),
-        lambda d: d.update(protocol_version=1),
+        lambda d: d["model"].update(architecture="mine"),
+        lambda d: d["model"].update(source_sha256="00" * 32),
+        lambda d: d["model"].update(architecture="../mine", source_sha256="00" * 32),
+        lambda d: d["model"].pop("architecture"),
+        lambda d: d.update(protocol_version="2"),
+        lambda d: d.update(protocol_version=0),
         lambda d: d.update(tokenizer="bpe"),
+        lambda d: d["tokenizer"].update(name="bpe"),
+        lambda d: d["tokenizer"].update(name="bpe", vocabulary=512, cid="Qm", sha256="00" * 32),
+        lambda d: d["tokenizer"].update(vocabulary=257),
+        lambda d: d["tokenizer"].update(cid="Qm"),
+        lambda d: d["tokenizer"].update(sha256="00" * 32),
+        lambda d: d["corpus"].update(token_bytes=2),
+        lambda d: d["corpus"].update(dataset="poems"),
+        lambda d: d["corpus"].update(dataset_sha256="00" * 32),
         lambda d: d.update(name="A Run"),
         lambda d: d.update(name="a-run\n"),
         lambda d: d.update(initial_seed="0x" + 62 * "0"),
@@ -155,6 +170,45 @@ def test_deep_nesting_and_size_are_refused() -> None:
         Manifest.from_bytes(b" " * ((16 << 20) + 1))
 
 
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda d: d.update(protocol_version=3), "protocol-version"),
+        (lambda d: d.update(protocol_version=3, tokenizer=7, more=[]), "protocol-version"),
+        (lambda d: d["tokenizer"].update(name="unigram"), "tokenizer-unknown"),
+    ],
+)
+def test_what_another_version_wrote_is_told_from_what_is_broken(
+    change: Callable[[dict[str, Any]], object], code: str
+) -> None:
+    with pytest.raises(RefusedError) as caught:
+        Manifest.from_bytes(with_change(change))
+    assert caught.value.code == code
+    assert "Install the version" in caught.value.fix
+
+
+@given(st.integers(257, 1 << 16))
+def test_a_model_s_vocabulary_is_the_tokenizer_s_rounded_up(vocabulary: int) -> None:
+    spec = TokenizerSpec("bpe", vocabulary, "Qm", "00" * 32)
+    base = preset("demo").for_tokens(vocabulary)
+    assert base.model.vocabulary % 64 == 0
+    assert 0 <= base.model.vocabulary - vocabulary < 64
+    text = replace(corpus(base.model.context), token_bytes=2)
+    value = base.manifest("a-run", text, bytes(32), bytes(32), spec)
+    assert Manifest.from_bytes(value.to_bytes()) == value
+    for wrong in (replace(base, model=replace(base.model, vocabulary=base.model.vocabulary + 64)), preset("demo")):
+        if wrong.model.vocabulary != base.model.vocabulary:
+            with pytest.raises(RefusedError, match=r"model\.vocabulary"):
+                wrong.manifest("a-run", text, bytes(32), bytes(32), spec)
+
+
+def test_a_user_s_own_architecture_need_not_divide_its_width() -> None:
+    own = replace(preset("demo").model, architecture="mine", source_sha256="ab" * 32, d_model=129)
+    assert own.d_model == 129
+    with pytest.raises(RefusedError, match="d_model"):
+        replace(preset("demo").model, d_model=129)
+
+
 def test_a_refusal_names_the_field() -> None:
     with pytest.raises(RefusedError, match=r"codec.*k = 0"):
         Manifest.from_bytes(with_change(lambda d: d["codec"].update(k=0)))
@@ -203,8 +257,8 @@ def test_the_density_changes_once() -> None:
     spec = CodecSpec(name="topk-sign", chunk=4096, k=64, early_rounds=2, early_k=512)
     assert [spec.k_in(number) for number in range(4)] == [512, 512, 64, 64]
     assert all(replace(spec, early_rounds=0).k_in(number) == 64 for number in range(3))
-    for demo in PRESETS.values():
-        assert demo.codec.k_in(0) == demo.codec.k == 256
+    assert [PRESETS["10m"].codec.k_in(number) for number in (0, 49, 50)] == [256, 256, 64]
+    assert {PRESETS[name].codec.k_in(number) for name in ("tiny", "demo", "small") for number in (0, 99)} == {256}
 
 
 def test_a_clock_fits_the_run_s_parameters() -> None:
