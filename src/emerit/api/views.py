@@ -39,6 +39,7 @@ from emerit.indexer.chronicle import SettledHeader, position_of
 from emerit.indexer.index import Index, Position
 from emerit.indexer.rows import printable
 from emerit.protocol.eip712 import header_digest, opened
+from emerit.protocol.hints import Hint
 from emerit.protocol.reputation import REPUTATION_ONE
 from emerit.protocol.settlement_tree import claim_leaf
 from emerit.protocol.types import RegistryEntry, Role
@@ -144,7 +145,7 @@ def round_answer(now: Snapshot, number: int) -> RoundAnswer | None:
         header=header_fields(onchain.header),
         header_hash=as_hex(onchain.header_hash),
         digest=as_hex(header_digest(now.context.chain_id, onchain.header)),
-        aggregate_cid=printable(onchain.aggregate_cid),
+        aggregate_cid=printable(Hint.parse(onchain.aggregate_cid).aggregate_cid),
         settled_tx=onchain.tx_hash,
         settlements=settlements_of(now, number),
         contributions=contributions(digest) if digest else [],

@@ -20,6 +20,7 @@ from typing import Final
 from emerit import PROTOCOL_VERSION
 from emerit.errors import UsageError
 from emerit.protocol.manifest import (
+    CheckpointSpec,
     CodecSpec,
     CorpusSpec,
     LimitsSpec,
@@ -52,6 +53,7 @@ class Preset:
     scoring: ScoringSpec
     reputation: ReputationSpec
     limits: LimitsSpec
+    checkpoint: CheckpointSpec
 
     def manifest(self, name: str, corpus: CorpusSpec, initial_seed: bytes, initial_state_root: bytes) -> Manifest:
         """Return the manifest of a run with this preset; the seed and the root have 32 bytes each.
@@ -73,6 +75,7 @@ class Preset:
             scoring=self.scoring,
             reputation=self.reputation,
             limits=self.limits,
+            checkpoint=self.checkpoint,
         )
 
 
@@ -215,6 +218,7 @@ _DEMO: Final = Preset(
         epoch_weight_ppb=200_000_000,
     ),
     limits=LimitsSpec(max_blob_bytes=4 << 20),
+    checkpoint=CheckpointSpec(every_rounds=4),
 )
 
 _TINY: Final = replace(
@@ -248,6 +252,7 @@ _SMALL: Final = replace(
         planned_rounds=60,
     ),
     scoring=replace(_DEMO.scoring, random_sequences=128, own_sequences=96),
+    checkpoint=CheckpointSpec(every_rounds=10),
 )
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({p.name: p for p in (_TINY, _DEMO, _SMALL)})
