@@ -24,6 +24,7 @@ from emerit.run.catch_up import CatchUp
 from emerit.run.context import RunContext
 from emerit.run.state import StateFollower
 from emerit.scoring.heldout import cut_text, held_out_loss
+from emerit.telemetry import setup_logging
 from emerit.training.model_file import read_model
 from emerit.training.state import to_float
 from emerit.training.threads import single_thread
@@ -69,6 +70,7 @@ def state_of(where: Place, round_number: int | None) -> tuple[RunContext, StateF
     Raises:
         UsageError: `round-not-settled`.
     """
+    setup_logging(role="model", level=where.settings.log_level, log_format=where.settings.log_format)
     context = context_of(where, where.run_client(where.chain()))
     settled = settled_until(context.client, round_number)
     follower = StateFollower.open(context, model_folder(where, context.client))

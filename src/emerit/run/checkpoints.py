@@ -68,16 +68,18 @@ def newest(context: RunContext, chain: Sequence[SettledRound], have: int) -> tup
     """
     every, spec = context.manifest.checkpoint.every_rounds, context.manifest.model
     # What is known of the state after n settled rounds is in the header that settles the next one.
+    tried = 0
     places = [place for place in range(len(chain) - 1, 0, -1) if is_due(place, every) and place - have >= every]
     for place in places[:MOST_STATES]:
         root = chain[place - 1].header.body.state_root
         for cid in _named(context, chain[place]):
+            tried += 1
             try:
                 return place, read_checkpoint(spec, _fetch(context, cid, checkpoint_size(spec, place)), place, root)
             except EmeritError as error:
                 log.warning("a checkpoint cannot be used", settled=place, cid=cid, **error.as_dict())
-    if places:
-        log.warning("no checkpoint can be used; replaying every round", tried=min(len(places), MOST_STATES))
+    if tried:
+        log.warning("no checkpoint can be used; replaying every round", tried=tried)
     return None
 
 

@@ -83,7 +83,9 @@ def _climb(index: int, width: int, node: bytes, proof: Sequence[bytes]) -> bytes
 def _check_index(index: int, size: int) -> None:
     count = chunk_count(size)
     if not 0 <= index < count:
-        raise UsageError("chunk-range", f"The state has {count} chunks, and {index} is none of them.")
+        raise UsageError(
+            "chunk-range", f"The state has {count} chunks, and {index} is none of them.", "Chunks are numbered from 0."
+        )
 
 
 def _leaf(chunk: bytes) -> bytes:

@@ -39,8 +39,8 @@ class BoundedStore(Store):
         self.unpinned: list[str] = []
 
     def get(self, cid: str, max_bytes: int, deadline_seconds: float | None = None, *, canonical: bool = False) -> bytes:
-        assert canonical and deadline_seconds is not None
-        data = super().get(cid, max_bytes, deadline_seconds, canonical=canonical)
+        assert canonical
+        data = super().get(cid, max_bytes, deadline_seconds or 0.0, canonical=canonical)
         if len(data) > max_bytes:
             raise RefusedError("blob-too-large", "Too large.")
         return data
