@@ -22,6 +22,7 @@ from emerit.errors import ChainError, UnavailableError, UsageError
 from emerit.protocol.assignment import assigned_sequences, overlapped_seed
 from emerit.protocol.commitments import contribution_commitment
 from emerit.protocol.types import Phase, RegistryEntry, Role, Status
+from emerit.run.catch_up import CatchUp
 from emerit.run.context import RunContext
 from emerit.run.contributions import expected_blob
 from emerit.run.ledger import Ledger
@@ -144,10 +145,7 @@ class TrainerNode:
         client = self.context.client
         before = self.loop.status()  # read first: what settles from here on is resolved at the next sync
 
-        def progress(done: int, total: int) -> None:
-            if total - done > 1:
-                log.info("catching up", settled=done, total=total)
-
+        progress = CatchUp(lambda text: log.info("catching up", progress=text))
         self.follower.advance(client.state_chain(), on_step=progress, should_stop=self.loop.stop.is_set)
         self.ledger.update()
         self.tell_fault()

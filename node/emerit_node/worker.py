@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from emerit.codec.registry import integer_codec
 from emerit.codec.update import SparseUpdate
+from emerit.errors import StateError
 from emerit.model.table import parameter_count
 from emerit.protocol.manifest import Manifest
+from emerit.run.pending import load_pending
 from emerit.training.ahead import RoundDelta, WorkAhead
 from emerit.training.inner import ErrorFeedback, InnerTrainer
+
+INNER: Final = "inner.safetensors"
+AHEAD: Final = "ahead.safetensors"
+FEEDBACK: Final = "feedback.safetensors"
+# In the order in which they take the place of the old ones.
+MEMORY: Final = (INNER, AHEAD, FEEDBACK)
 
 
 @dataclass(frozen=True)
@@ -53,20 +62,28 @@ class Worker(Protocol):
 
 
 class HonestWorker:
-    """H steps of the run's optimiser, pseudo-gradient into error feedback, then the run's codec (SparseLoCo)."""
+    """H steps of the run's optimiser, pseudo-gradient into error feedback, then the run's codec (SparseLoCo).
+
+    Its memory is two files, and a third where rounds overlap. A round's
+    are written beside the old ones before the update is handed out, and take their
+    place at `save`, which comes after the update is on disk as a `Pending`. So after a crash the memory is that from
+    before the round, or from after it where the update was kept: never one without the other.
+    """
 
     def __init__(self, manifest: Manifest, folder: Path, private_seed: bytes) -> None:
         self.manifest = manifest
         self.folder = folder
         self.inner = InnerTrainer(manifest.model, manifest.training, private_seed)
         self.feedback = ErrorFeedback(manifest.training.error_feedback_decay)
-        self.inner.load(folder / "inner.safetensors")
-        self.feedback.load(folder / "feedback.safetensors")
+        self._staged = False
+        finish_save(folder)
+        self.inner.load(folder / INNER)
+        self.feedback.load(folder / FEEDBACK)
         self.last_losses: list[float] = []
         self.overlaps = manifest.training.overlap_rounds > 0
         self.ahead = WorkAhead()
         if self.overlaps:
-            self.ahead.load(folder / "ahead.safetensors", parameter_count(manifest.model))
+            self.ahead.load(folder / AHEAD, parameter_count(manifest.model))
 
     def work(self, task: Task) -> SparseUpdate | None:
         """Train H steps, where they were not done ahead, and return the compressed pseudo-gradient."""
@@ -80,7 +97,9 @@ class HonestWorker:
             self.last_losses, delta = result.losses, result.delta
         if self.overlaps:
             self.ahead.in_flight = RoundDelta(task.round, task.seed, delta)
-        return self._compress(task.round, delta)
+        update = self._compress(task.round, delta)
+        self._stage()
+        return update
 
     def work_ahead(self, task: Task) -> None:
         """Train the H steps of the next round, once, from the settled state and the own work that is in flight."""
@@ -111,9 +130,42 @@ class HonestWorker:
             self.save()
 
     def save(self) -> None:
-        """Write optimiser state, error feedback and what was done ahead; all survive a restart."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.inner.save(self.folder / "inner.safetensors")
-        self.feedback.save(self.folder / "feedback.safetensors")
+        """Write optimiser state, error feedback and what was done ahead; all survive a restart, bit for bit."""
+        if not self._staged:
+            self._stage()
+        _take_over(self.folder)
+        self._staged = False
+
+    def _stage(self) -> None:
+        self.inner.save(_staged(self.folder / INNER))
         if self.overlaps:
-            self.ahead.save(self.folder / "ahead.safetensors")
+            self.ahead.save(_staged(self.folder / AHEAD))
+        self.feedback.save(_staged(self.folder / FEEDBACK))
+        self._staged = True
+
+
+def finish_save(folder: Path) -> None:
+    """After a crash, finish a save whose update was kept, or whose files had begun to move; drop any other.
+
+    The error feedback is written last and moves last: where its staged file is, all of them are, or were, complete.
+    """
+    pending, feedback = load_pending(folder), ErrorFeedback(0.0)
+    try:
+        is_whole = feedback.load(_staged(folder / FEEDBACK))
+    except StateError:
+        is_whole = False
+    has_begun_to_move = not _staged(folder / INNER).exists()
+    if is_whole and (has_begun_to_move or (pending is not None and pending.round == feedback.sent_round)):
+        _take_over(folder)
+    for name in MEMORY:
+        _staged(folder / name).unlink(missing_ok=True)
+
+
+def _take_over(folder: Path) -> None:
+    for name in MEMORY:
+        if _staged(folder / name).exists():
+            os.replace(_staged(folder / name), folder / name)
+
+
+def _staged(path: Path) -> Path:
+    return path.with_name(f"next-{path.name}")

@@ -296,6 +296,13 @@ class LimitsSpec(_Checked):
 
 
 @dataclass(frozen=True)
+class CheckpointSpec(_Checked):
+    """How often validators publish the whole state: after every `every_rounds` settled rounds; 0 is never."""
+
+    every_rounds: Annotated[int, Bounded(0, _UINT32)]
+
+
+@dataclass(frozen=True)
 class Manifest(_Checked):
     """A run's manifest; `to_bytes` is what is published and hashed, `from_bytes` its strict reader."""
 
@@ -312,6 +319,7 @@ class Manifest(_Checked):
     scoring: ScoringSpec
     reputation: ReputationSpec
     limits: LimitsSpec
+    checkpoint: CheckpointSpec
 
     def _check_together(self) -> None:
         if self.corpus.sequence_tokens != self.model.context + 1:

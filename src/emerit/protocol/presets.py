@@ -21,6 +21,7 @@ from emerit import PROTOCOL_VERSION
 from emerit.errors import UsageError
 from emerit.protocol.manifest import (
     BYTE_TOKENS,
+    CheckpointSpec,
     CodecSpec,
     CorpusSpec,
     LimitsSpec,
@@ -66,6 +67,7 @@ class Preset:
     scoring: ScoringSpec
     reputation: ReputationSpec
     limits: LimitsSpec
+    checkpoint: CheckpointSpec
 
     def changed(self, training: Mapping[str, Any], outer: Mapping[str, Any]) -> Preset:
         """Return the preset with some fields of its `TrainingSpec` and `OuterSpec` changed.
@@ -107,6 +109,7 @@ class Preset:
             scoring=self.scoring,
             reputation=self.reputation,
             limits=self.limits,
+            checkpoint=self.checkpoint,
         )
 
 
@@ -251,6 +254,7 @@ _DEMO: Final = Preset(
         epoch_weight_ppb=200_000_000,
     ),
     limits=LimitsSpec(max_blob_bytes=4 << 20),
+    checkpoint=CheckpointSpec(every_rounds=4),
 )
 
 _TINY: Final = replace(
@@ -284,6 +288,7 @@ _SMALL: Final = replace(
         planned_rounds=60,
     ),
     scoring=replace(_DEMO.scoring, random_sequences=128, own_sequences=96),
+    checkpoint=CheckpointSpec(every_rounds=10),
 )
 
 _LONG: Final = replace(

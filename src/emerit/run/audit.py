@@ -124,7 +124,7 @@ class StateAudit:
         from emerit.run.state import StateFollower
 
         self._context, self._ledger = context, ledger
-        self._follower = StateFollower.open(context, folder)
+        self._follower = StateFollower.open(context, folder, from_checkpoints=False)
         self.unchecked: list[int] = []
 
     def step(self) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """Follow the model's state: apply each settled aggregate and prove the state root after it.
 
 A node downloads one blob a round, however many trainers there are. The blob's hash and the state root are in the
-settled header, so it does not matter who delivers it.
+settled header, so it does not matter who delivers it. A newcomer starts from the newest checkpoint that has the settled
+root, and replays the rounds since.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from emerit.chain.records import SettledRound
 from emerit.codec.aggregate import decode_aggregate
 from emerit.errors import EmeritError, StateError, UnavailableError
 from emerit.model.table import parameter_count, table_hash
+from emerit.protocol.hints import Hint
+from emerit.run.checkpoints import newest
 from emerit.run.context import RunContext
 from emerit.run.contributions import most_aggregate_bytes
 from emerit.training.last_step import LastStep
@@ -46,6 +49,7 @@ class StateFollower:
         settled: how many settled headers are applied.
         momentum: int32[P], the outer momentum, None in a run without one.
         last: what takes the last applied aggregate back; None at the start.
+        from_checkpoints: whether rounds may be skipped by a checkpoint; an auditor replays them all.
     """
 
     context: RunContext
@@ -54,6 +58,7 @@ class StateFollower:
     previous: np.ndarray | None
     root: bytes
     settled: int
+    from_checkpoints: bool = True
     momentum: np.ndarray | None = None
     last: LastStep | None = None
 
@@ -63,8 +68,10 @@ class StateFollower:
         return ModelState(self.values, self.momentum)
 
     @classmethod
-    def open(cls, context: RunContext, folder: Path) -> StateFollower:
+    def open(cls, context: RunContext, folder: Path, *, from_checkpoints: bool = True) -> StateFollower:
         """Load the state saved in `folder`, or start from the run's initial weights.
+
+        A saved state that is damaged is reported and built again.
 
         Raises:
             StateError: `initial-root-mismatch` when this program builds other initial weights than the run names.
@@ -72,10 +79,23 @@ class StateFollower:
         spec = context.manifest.model
         path = folder / "state.safetensors"
         if path.exists():
-            saved = LocalState.load(path, spec)
-            follower = cls(context, folder, saved.values, None, saved.root, saved.round_index, saved.momentum)
-            follower._recall(path)
-            return follower
+            try:
+                saved = LocalState.load(path, spec)
+            except StateError as error:
+                log.error("the saved state is damaged; building it again from the chain", **error.as_dict())
+            else:
+                follower = cls(
+                    context,
+                    folder,
+                    saved.values,
+                    None,
+                    saved.root,
+                    saved.round_index,
+                    from_checkpoints,
+                    saved.momentum,
+                )
+                follower._recall(path)
+                return follower
         first = initial_state(spec, context.manifest.initial_seed_bytes, context.manifest.outer)
         root = first.root(table_hash(spec))
         if root != context.params.initial_state_root:
@@ -84,7 +104,7 @@ class StateFollower:
                 "The initial weights built from the manifest's seed do not have the state root named on chain.",
                 "The run was made by another version of emerit; install the version that its manifest names.",
             )
-        return cls(context, folder, first.values, None, root, 0, first.momentum)
+        return cls(context, folder, first.values, None, root, 0, from_checkpoints, first.momentum)
 
     def advance(
         self,
@@ -109,6 +129,7 @@ class StateFollower:
                 self.take_back()
             else:
                 self._restart()
+        self._skip_to_checkpoint(settled)
         applied = 0
         while self.settled < len(settled) and not should_stop():
             item = settled[self.settled]
@@ -187,15 +208,29 @@ class StateFollower:
         self.root = first.root(table_hash(manifest.model))
         self.settled = 0
 
+    def _skip_to_checkpoint(self, settled: Sequence[SettledRound]) -> None:
+        """Take the state over from a checkpoint where that saves rounds; the root was verified with it."""
+        found = newest(self.context, settled, self.settled) if self.from_checkpoints else None
+        if found is None:
+            return
+        self.settled, state = found
+        self.values, self.momentum = state.values, state.momentum
+        self.previous = self.last = None
+        last = settled[self.settled - 1]
+        self.root = last.header.body.state_root
+        log.info("started from a checkpoint", settled=self.settled, total=len(settled), root="0x" + self.root.hex())
+        self._note_root(last.round)
+        self.save()
+
     def _fetch_aggregate(self, item: SettledRound) -> bytes:
         client = self.context.client
         # What most signers of this header named comes first: no single one can make everybody wait for a bad hint.
         signers = [a for a in client.attestations(item.round) if a.header_hash == item.header_hash]
-        named = [cid for cid, _ in Counter(a.aggregate_cid for a in signers).most_common()]
+        named = [cid for cid, _ in Counter(Hint.parse(a.aggregate_cid).aggregate_cid for a in signers).most_common()]
         limit = most_aggregate_bytes(self.context.manifest, item.round)
         last: EmeritError | None = None
         for seconds in HINT_SECONDS:
-            for cid in dict.fromkeys([*named, item.aggregate_cid]):
+            for cid in dict.fromkeys([*named, Hint.parse(item.aggregate_cid).aggregate_cid]):
                 try:
                     return self.context.fetch(cid, item.header.body.aggregate_hash, limit, seconds)
                 except EmeritError as error:

@@ -11,7 +11,8 @@ from emerit.training.aggregate import (
 )
 from emerit.training.ahead import RoundDelta, WorkAhead
 from emerit.training.inner import ErrorFeedback, InnerResult, InnerTrainer, usage_order
-from emerit.training.local_state import LocalState, export_safetensors, named_tensors
+from emerit.training.local_state import LocalState, named_tensors
+from emerit.training.model_file import ModelFile, read_model, write_model
 from emerit.training.optimiser import learning_rate
 from emerit.training.outer import Lost, outer_step, undo_step
 from emerit.training.outer_torch import TorchLost, TorchState, outer_step_torch, state_root_torch, undo_step_torch
@@ -23,6 +24,7 @@ from emerit.training.state import (
     state_root,
     to_float,
 )
+from emerit.training.state_proof import state_chunk, state_proof, verify_state_chunk
 from emerit.training.threads import single_thread
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "InnerTrainer",
     "LocalState",
     "Lost",
+    "ModelFile",
     "ModelState",
     "RoundDelta",
     "TorchLost",
@@ -41,19 +44,23 @@ __all__ = [
     "apply_aggregate",
     "apply_aggregate_torch",
     "clip_scales",
-    "export_safetensors",
     "initial_state",
     "initial_values",
     "learning_rate",
     "named_tensors",
     "outer_step",
     "outer_step_torch",
+    "read_model",
     "root_with_momentum",
     "single_thread",
+    "state_chunk",
+    "state_proof",
     "state_root",
     "state_root_torch",
     "to_float",
     "undo_step",
     "undo_step_torch",
     "usage_order",
+    "verify_state_chunk",
+    "write_model",
 ]

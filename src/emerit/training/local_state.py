@@ -1,20 +1,22 @@
-"""A node's copy of the shared state on disk, and the export of a model for everybody else."""
+"""A node's copy of the shared state on disk."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emerit.model.table import parameter_count, table_hash, tensor_table
 from emerit.protocol.manifest import ModelSpec
-from emerit.training.state import check_size, state_root, to_float
-from emerit.training.storage import corrupt, read_tensors, replace_file, write_tensors
+from emerit.training.state import check_size, state_root
+from emerit.training.storage import corrupt, read_tensors, write_tensors
+
+Number = TypeVar("Number", bound=np.generic)
 
 _FORMAT = "emerit-state-1"
 
@@ -84,32 +86,10 @@ class LocalState:
             raise corrupt(path, "its description is damaged") from error
 
 
-def named_tensors(spec: ModelSpec, flat: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Cut float32[P] into the named, shaped tensors of the table (views, no copies)."""
+def named_tensors(spec: ModelSpec, flat: NDArray[Number]) -> dict[str, NDArray[Number]]:
+    """Cut a flat vector [P] into the named, shaped tensors of the table (views, no copies)."""
     tensors, offset = {}, 0
     for entry in tensor_table(spec):
         tensors[entry.name] = flat[offset : offset + entry.size].reshape(entry.shape)
         offset += entry.size
     return tensors
-
-
-def export_safetensors(
-    path: Path,
-    spec: ModelSpec,
-    values: NDArray[np.int32],
-    metadata: Mapping[str, str],
-    momentum: NDArray[np.int32] | None = None,
-) -> tuple[Path, Path]:
-    """Write the float model to `path` and its configuration to the same name with `.json`.
-
-    The outer momentum, of a run that has one, is not written; the state root covers it. Returns both paths.
-    Raises StateError `state-size` if the values are not the model's.
-    """
-    check_size(values, parameter_count(spec))
-    root = state_root(values, table_hash(spec), momentum)
-    described = {**metadata, "format": "pt", "state_root": root.hex()}
-    write_tensors(path, named_tensors(spec, to_float(values)), described)
-    config_path = path.with_suffix(".json")
-    config = {"model": dataclasses.asdict(spec), "metadata": described}
-    replace_file(config_path, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
-    return path, config_path

@@ -21,9 +21,9 @@ from emerit.protocol.manifest import ModelSpec, OuterSpec
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
 _INITIAL_DOMAIN = b"emerit/initial/v1"
-_STATE_DOMAIN = b"emerit/state/v1"
+STATE_DOMAIN = b"emerit/state/v1"
+CHUNK_BYTES = 65_536
 _MOMENTUM_DOMAIN = b"emerit/state-momentum/v1"
-_CHUNK_BYTES = 65_536
 _UNIFORMS = 4
 
 
@@ -81,8 +81,8 @@ def root_with_momentum(values_root: bytes, momentum_root: bytes) -> bytes:
 def _array_root(values: NDArray[np.int32], table_hash: bytes) -> bytes:
     data = np.ascontiguousarray(values, dtype="<i4").data.cast("B")
     level = [
-        hashlib.sha256(b"\x00" + data[start : start + _CHUNK_BYTES]).digest()
-        for start in range(0, len(data), _CHUNK_BYTES)
+        hashlib.sha256(b"\x00" + data[start : start + CHUNK_BYTES]).digest()
+        for start in range(0, len(data), CHUNK_BYTES)
     ]
     while len(level) > 1:
         pairs = [
@@ -90,7 +90,7 @@ def _array_root(values: NDArray[np.int32], table_hash: bytes) -> bytes:
             for left, right in zip(level[::2], level[1::2], strict=False)
         ]
         level = pairs + level[len(level) & ~1 :]
-    return hashlib.sha256(_STATE_DOMAIN + table_hash + values.size.to_bytes(8, "big") + level[0]).digest()
+    return hashlib.sha256(STATE_DOMAIN + table_hash + values.size.to_bytes(8, "big") + level[0]).digest()
 
 
 def to_float(values: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -341,3 +341,15 @@ def test_unknown_names_come_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match=r"clock-unknown.*'devnet'"):
         clock("devne")
     assert clock("demo").train_seconds == 60
+
+
+def test_checkpoints_are_a_part_of_their_own_and_may_be_never() -> None:
+    assert [preset(name).checkpoint.every_rounds for name in ("tiny", "demo", "small")] == [4, 4, 10]
+    never = with_change(lambda document: document["checkpoint"].update(every_rounds=0))
+    assert Manifest.from_bytes(never).checkpoint.every_rounds == 0
+    wrong: list[dict[str, object]] = [{"every_rounds": value} for value in (-1, 1 << 32, True, 4.0, "4")]
+    for change in [*wrong, {"every": 4}]:
+        with pytest.raises(RefusedError, match="manifest-invalid"):
+            Manifest.from_bytes(with_change(lambda document, change=change: document["checkpoint"].update(change)))
+    with pytest.raises(RefusedError, match="manifest-invalid"):
+        Manifest.from_bytes(with_change(lambda document: document.pop("checkpoint")))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from emerit.codec.update import SparseUpdate, kept_per_chunk
 
@@ -46,3 +47,8 @@ def make_update() -> MakeUpdate:
         )
 
     return make
+
+
+# The machine may be busy; the same examples every time.
+settings.register_profile("emerit", deadline=None, derandomize=True)
+settings.load_profile("emerit")
