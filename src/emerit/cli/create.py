@@ -157,20 +157,7 @@ def create(
     training = training_changes(optimiser, schedule, planned_rounds, overlap)
     outer = outer_changes(outer_rate, outer_momentum, nesterov)
     pool_wei = to_wei(fund)
-    amounts: dict[str, Any] = {
-        "reward_rate_wei_per_second": to_wei(rate),
-        "min_trainer_bond_wei": to_wei(bond),
-        "min_validator_stake_wei": to_wei(stake),
-    }
-    least_wei = min(amounts["min_trainer_bond_wei"], amounts["min_validator_stake_wei"])
-    amounts["miss_fine_wei"] = min(TOKEN_WEI, least_wei) if fine is None else to_wei(fine)
-    amounts["demand_bond_wei"] = to_wei(demand_bond, zero_allowed=False)
-    if amounts["miss_fine_wei"] > least_wei:
-        raise UsageError("amount-invalid", f"A fine of {fine} is more than the least bond or stake.", "Lower --fine.")
-    if amounts["min_validator_stake_wei"] < TOKEN_WEI:
-        raise UsageError(
-            "amount-invalid", f"A stake of {stake} has no voting weight.", "Use --stake 1 or more: a token is one vote."
-        )
+    amounts = _amounts(rate, bond, stake, fine, demand_bond)
     from emerit.run.create import RunPlan, chosen_codec
 
     sent_with = chosen_codec(model.codec, codec, k, early_rounds, early_k)
@@ -206,6 +193,25 @@ def create(
     if not pool_wei:
         say("The pool is empty: nobody is paid before `emerit run fund AMOUNT`.")
     say("Next: emerit validator start, emerit trainer start")
+
+
+def _amounts(rate: str, bond: str, stake: str, fine: str | None, demand_bond: str) -> dict[str, Any]:
+    """The plan's amounts in wei; raises UsageError `amount-invalid` for those that do not go together."""
+    amounts: dict[str, Any] = {
+        "reward_rate_wei_per_second": to_wei(rate),
+        "min_trainer_bond_wei": to_wei(bond),
+        "min_validator_stake_wei": to_wei(stake),
+    }
+    least_wei = min(amounts["min_trainer_bond_wei"], amounts["min_validator_stake_wei"])
+    amounts["miss_fine_wei"] = min(TOKEN_WEI, least_wei) if fine is None else to_wei(fine)
+    amounts["demand_bond_wei"] = to_wei(demand_bond, zero_allowed=False)
+    if amounts["miss_fine_wei"] > least_wei:
+        raise UsageError("amount-invalid", f"A fine of {fine} is more than the least bond or stake.", "Lower --fine.")
+    if amounts["min_validator_stake_wei"] < TOKEN_WEI:
+        raise UsageError(
+            "amount-invalid", f"A stake of {stake} has no voting weight.", "Use --stake 1 or more: a token is one vote."
+        )
+    return amounts
 
 
 def _create(
