@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from emerit.codec.blob import BlobExpectation, decode_blob, encode_blob
 from emerit.codec.update import SparseUpdate
 from emerit.data import Dataset
 from emerit.errors import ChainError, UnavailableError, UsageError
-from emerit.protocol.assignment import assigned_sequences
+from emerit.protocol.assignment import assigned_sequences, overlapped_seed
 from emerit.protocol.commitments import contribution_commitment
 from emerit.protocol.types import Phase, RegistryEntry, Role, Status
+from emerit.run.catch_up import CatchUp
 from emerit.run.context import RunContext
 from emerit.run.contributions import expected_blob
 from emerit.run.ledger import Ledger
@@ -29,6 +31,7 @@ from emerit.run.node import NodeLoop
 from emerit.run.pending import Pending, clear_pending, load_pending, save_pending
 from emerit.run.rounds import RoundBook
 from emerit.run.state import StateFollower
+from emerit.run.work import work_seed
 from emerit.telemetry import Metrics, RoundJournal
 from emerit_node.worker import Task, Worker
 
@@ -87,6 +90,7 @@ class TrainerNode:
         if self.has_left:
             log.info("left the run: nothing more to do", after_round=self.entry.active_until - 1)
             return
+        self.work_ahead(number + 1)
         stuck = False
 
         def over(status: Status) -> bool:
@@ -141,10 +145,7 @@ class TrainerNode:
         client = self.context.client
         before = self.loop.status()  # read first: what settles from here on is resolved at the next sync
 
-        def progress(done: int, total: int) -> None:
-            if total - done > 1:
-                log.info("catching up", settled=done, total=total)
-
+        progress = CatchUp(lambda text: log.info("catching up", progress=text))
         self.follower.advance(client.state_chain(), on_step=progress, should_stop=self.loop.stop.is_set)
         self.ledger.update()
         self.tell_fault()
@@ -193,28 +194,77 @@ class TrainerNode:
         """Do the round's work and keep it on disk; None when the phase ended first or the node was told to stop."""
         if status.phase is not Phase.TRAIN:
             return None
-        manifest, number = self.context.manifest, status.round
-        ids = assigned_sequences(
-            status.assign_seed,
-            self.entry.slot,
-            manifest.training.assigned_sequences,
-            manifest.corpus.train_sequences,
-            manifest.scoring.random_sequences,
-        )
-        self.loop.heartbeat("its own training", status)
+        number = status.round
         deadline = time.monotonic() + status.phase_ends_at - status.timestamp
 
         def over() -> bool:
             return self.loop.stop.is_set() or time.monotonic() > deadline
 
+        seed = work_seed(self.context.client, self.context.manifest.training, status)
+        update = self.worker.work(self.task(number, seed, "its own training", over))
+        return None if update is None else self.keep(number, update)
+
+    def work_ahead(self, number: int) -> None:
+        """Where rounds overlap: do the work of round `number` while the one before it is scored.
+
+        Ends early when the node is told to stop, or when the work cannot be committed to any more.
+        """
+        training, last = self.context.manifest.training, self.context.params.max_rounds
+        if not training.overlap_rounds or self.loop.stop.is_set() or 0 < last <= number:
+            return
+        if not self.entry.active_from <= number < self.entry.active_until:
+            return
+        status = self.loop.status()
+        if status.round != number - 1 or status.phase is Phase.FINISHED:
+            return  # it is open: its Train phase has the time for it
+        looked = time.monotonic()
+
+        def over() -> bool:
+            nonlocal looked
+            if not self.loop.stop.is_set() and time.monotonic() - looked >= self.loop.poll_seconds:
+                looked = time.monotonic()
+                return self.too_late_for(number)
+            return self.loop.stop.is_set()
+
+        try:
+            task = self.task(number, overlapped_seed(status.assign_seed), "its own training ahead", over)
+        except (UsageError, UnavailableError) as error:  # no room, or a shard is not to be had now
+            log.warning("nothing can be done ahead", round=number, **error.as_dict())
+            return
+        self.worker.work_ahead(task)
+
+    def too_late_for(self, number: int) -> bool:
+        """Whether work of round `number` can be committed to no more; not while the chain does not answer."""
+        try:
+            status = self.context.client.status()
+        except UnavailableError:
+            return False
+        ended = status.round == number and status.phase is not Phase.TRAIN
+        return ended or status.round > number or status.phase is Phase.FINISHED
+
+    def task(self, number: int, seed: bytes, doing: str, over: Callable[[], bool]) -> Task:
+        """Return the work of round `number` from the settled state; `over` ends it early.
+
+        Raises:
+            UsageError: `no-room`: the corpus has none for this slot.
+        """
+        manifest = self.context.manifest
+        ids = assigned_sequences(
+            seed,
+            self.entry.slot,
+            manifest.training.assigned_sequences,
+            manifest.corpus.train_sequences,
+            manifest.scoring.random_sequences,
+        )
+        self.loop.heartbeat(doing)
+
         def on_step(step: int, steps: int, loss: float) -> None:
             self.metrics.progress()
-            self.loop.heartbeat(f"its own training (step {step} of {steps})", status)
+            self.loop.heartbeat(f"{doing} (step {step} of {steps})")
             log.debug("step", round=number, step=step, steps=steps, loss=round(loss, 4))
 
-        task = Task(number, self.entry.slot, self.follower.values, self.dataset.sequences(ids), on_step, over)
-        update = self.worker.work(task)
-        return None if update is None else self.keep(number, update)
+        sequences = self.dataset.sequences(ids)
+        return Task(number, self.entry.slot, self.follower.values, sequences, on_step, over, seed)
 
     def keep(self, number: int, update: SparseUpdate) -> Pending:
         """Encode the update and compute its CID without publishing it; on disk before anybody hears of it."""

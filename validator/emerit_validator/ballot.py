@@ -17,6 +17,7 @@ from emerit.run.context import RunContext
 from emerit.run.node import NodeLoop
 from emerit.run.pending import Pending, load_pending, save_pending
 from emerit.run.state import StateFollower
+from emerit.run.work import work_seed
 from emerit.telemetry import Metrics
 from emerit_validator.chores import attempt
 from emerit_validator.intake import Intake
@@ -130,7 +131,8 @@ class Ballot:
         order = {item.slot: place for place, item in enumerate(client.commits(number))}
         members = client.members_in(number)
         owners = {entry.slot: entry.index for entry in members.active_trainers()}
-        seeds = RoundSeeds(number, status.assign_seed, status.eval_seed, members.trainer_slots, order, owners)
+        assign_seed = work_seed(client, self.context.manifest.training, status)
+        seeds = RoundSeeds(number, assign_seed, status.eval_seed, members.trainer_slots, order, owners)
 
         def progress(done: int, total: int) -> None:
             self.metrics.progress()

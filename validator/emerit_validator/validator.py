@@ -17,6 +17,7 @@ from emerit.model.table import parameter_count, table_hash
 from emerit.protocol.eip712 import header_hash
 from emerit.protocol.settlement import settle
 from emerit.protocol.types import Header, Phase, RegistryEntry, Role, Status
+from emerit.run.catch_up import CatchUp
 from emerit.run.context import RunContext
 from emerit.run.faults import Answerer, Prosecutor
 from emerit.run.ledger import Ledger, RoundData
@@ -25,9 +26,10 @@ from emerit.run.node import NodeLoop
 from emerit.run.rounds import RoundBook
 from emerit.run.state import StateFollower
 from emerit.telemetry import Metrics, RoundJournal
-from emerit.training.aggregate import aggregate, apply_aggregate
-from emerit.training.state import state_root
+from emerit.training.aggregate import aggregate
+from emerit.training.outer import outer_step
 from emerit_validator.ballot import Ballot
+from emerit_validator.checkpoints import CheckpointKeeper
 from emerit_validator.chores import Turns, attempt
 from emerit_validator.duties import Duties
 from emerit_validator.intake import Intake, intake_seconds
@@ -84,6 +86,7 @@ class ValidatorNode:
         self.ballot = Ballot(self.context, self.sender, self.folder, self.loop, self.metrics, self.entry, scorer)
         self.turns = Turns(self.entry.slot)
         self.own: OwnAggregate | None = None
+        self.checkpoints = CheckpointKeeper(self.context, self.folder)
         prosecutor = Prosecutor(client, self.sender, self.ledger, self.folder)
         answerer = Answerer(client, self.sender, self.ledger)
         self.duties = Duties(self.context, self.sender, self.ledger, prosecutor, answerer, self.entry.slot)
@@ -140,6 +143,7 @@ class ValidatorNode:
         if self.context.client.members_in(number).seat_of(self.entry) is None:
             return "skipped", "no-voting-weight"
         check_in(self.context.client, self.sender, self.entry, status)
+        self.checkpoints.tend(self.follower)
         pending = self.ballot.resume(status)
         if pending is not None:
             self.ballot.reveal(pending)
@@ -163,7 +167,8 @@ class ValidatorNode:
         if self.own is not None and self.own.is_next(self.follower, settled):
             self.follower.adopt(settled[self.follower.settled], self.own.blob)
             self.own = None
-        self.follower.advance(settled, should_stop=self.loop.stop.is_set)
+        progress = CatchUp(lambda text: log.info("catching up", progress=text))
+        self.follower.advance(settled, on_step=progress, should_stop=self.loop.stop.is_set)
         self.ledger.update()
         self.ledger.refuse_final_fault()
 
@@ -221,7 +226,8 @@ class ValidatorNode:
         status = self.loop.wait_until(ready, "the round's minimum length, and earlier rounds' settlement")
         if status is None or status.round != number or status.phase is not Phase.SETTLE:
             return "submitted" if revealed else "skipped", "" if revealed else "settled-without-us"
-        self.attest(self.header(number, data, root, hashlib.sha256(blob).digest()), cid, blob)
+        hint = self.checkpoints.hint(cid, self.follower.root)
+        self.attest(self.header(number, data, root, hashlib.sha256(blob).digest()), hint, blob)
         return ("submitted", "") if revealed else ("skipped", "scored-too-late")
 
     def header(self, number: int, data: RoundData, root: bytes, aggregate_hash: bytes) -> Header:
@@ -233,15 +239,15 @@ class ValidatorNode:
         )
         return settle(inputs).header
 
-    def attest(self, header: Header, cid: str, blob: bytes) -> None:
-        """Sign the header with a transaction.
+    def attest(self, header: Header, hint: str, blob: bytes) -> None:
+        """Sign the header with a transaction; `hint` says where the aggregate is.
 
         Raises:
             UnavailableError: `chain-behind`, when the pay chain has changed meanwhile; the round is played again.
         """
         self.own = OwnAggregate(header_hash(header), self.follower.root, blob)
         try:
-            attempt(lambda: self.context.client.attest(self.sender, header, cid))
+            attempt(lambda: self.context.client.attest(self.sender, header, hint))
         except ChainError as error:
             if error.code not in PAY_CHAIN_MOVED:
                 raise
@@ -269,8 +275,8 @@ class ValidatorNode:
                 )
         positions, deltas = aggregate([intake.accepted[slot] for slot in slots], manifest.outer)
         blob = encode_aggregate(number, parameter_count(manifest.model), positions, deltas)
-        values = apply_aggregate(self.follower.values, positions, deltas)
-        return blob, state_root(values, table_hash(manifest.model))
+        after, _ = outer_step(self.follower.state, positions, deltas, manifest.outer)
+        return blob, after.root(table_hash(manifest.model))
 
     def wait_for_next(self, number: int) -> None:
         """Wait until the round is settled; when its deadline passes without a quorum, void it."""

@@ -241,6 +241,7 @@ class RoundAnswer(RoundCore, Dated):
     header_hash: Hash = Field(description="EIP-712 struct hash, which the contract keeps")
     digest: Hash = Field(description="EIP-712 digest: the 32 bytes that were signed")
     aggregate_cid: str
+    checkpoint_cid: str | None = Field(description="of the state before this round; null where none was named")
     settled_tx: str
     settlements: list[SettlementOfRound] = Field(description="all of the round's settlements, the oldest first")
     contributions: list[Contribution]

@@ -39,6 +39,7 @@ from emerit.indexer.chronicle import SettledHeader, position_of
 from emerit.indexer.index import Index, Position
 from emerit.indexer.rows import printable
 from emerit.protocol.eip712 import header_digest, opened
+from emerit.protocol.hints import Hint
 from emerit.protocol.reputation import REPUTATION_ONE
 from emerit.protocol.settlement_tree import claim_leaf
 from emerit.protocol.types import RegistryEntry, Role
@@ -139,12 +140,14 @@ def round_answer(now: Snapshot, number: int) -> RoundAnswer | None:
         return None
     digest = item if isinstance(item, RoundDigest) else None
     onchain = item.entry.onchain if isinstance(item, RoundDigest) else item
+    hint = Hint.parse(onchain.aggregate_cid)
     return RoundAnswer(
         **round_fields(now, item),
         header=header_fields(onchain.header),
         header_hash=as_hex(onchain.header_hash),
         digest=as_hex(header_digest(now.context.chain_id, onchain.header)),
-        aggregate_cid=printable(onchain.aggregate_cid),
+        aggregate_cid=printable(hint.aggregate_cid),
+        checkpoint_cid=hint.checkpoint_cid,
         settled_tx=onchain.tx_hash,
         settlements=settlements_of(now, number),
         contributions=contributions(digest) if digest else [],

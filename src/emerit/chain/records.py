@@ -82,7 +82,10 @@ class ContributionCommit:
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """The event `Attested`: the validator in this slot signed the header with this hash."""
+    """The event `Attested`: the validator in this slot signed the header with this hash.
+
+    `aggregate_cid` is the hint as the validator gave it, see `emerit.protocol.hints`.
+    """
 
     round: int
     slot: int
@@ -124,7 +127,10 @@ class OpenedRound:
 
 @dataclass(frozen=True, slots=True)
 class SettledRound:
-    """The event `Settled`: the header that 2/3 of the stake signed, and where the aggregate may be found."""
+    """The event `Settled`: the header that 2/3 of the stake signed, and where the aggregate may be found.
+
+    `aggregate_cid` is the hint as the last signer gave it, see `emerit.protocol.hints`.
+    """
 
     header: Header
     aggregate_cid: str

@@ -149,7 +149,9 @@ def _open(
     checked = None
     if state:
         from emerit.run.audit import StateAudit
+        from emerit.telemetry import setup_logging
 
+        setup_logging(role="audit", level=where.settings.log_level, log_format=where.settings.log_format)
         checked = StateAudit(context_of(where, client), ledger, folder)
     return Audit(client, ledger, checked, prosecutor, tell)
 

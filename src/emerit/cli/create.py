@@ -20,11 +20,23 @@ from emerit.cli.options import (
 )
 from emerit.cli.output import print_json, print_record, say, say_step, to_wei, tokens
 from emerit.cli.place import Place, place, sender_for
+from emerit.cli.training_options import (
+    NesterovOption,
+    OptimiserOption,
+    OuterMomentumOption,
+    OuterRateOption,
+    OverlapOption,
+    PlannedRoundsOption,
+    ScheduleOption,
+    outer_changes,
+    training_changes,
+)
 from emerit.errors import ChainError, UsageError
 
 if TYPE_CHECKING:
     from emerit.run.create import RunPlan
 
+DATASET_PREFIX = "dataset:"
 MOST_ROUNDS = 2**24 - 2
 MOST_SECONDS = 2**32 - 1
 TOKEN_WEI = 10**18
@@ -49,13 +61,37 @@ ClaimPeriodOption = Annotated[
     int | None,
     typer.Option(min=1, max=MOST_SECONDS, help="Time to claim after the end of the run; default: the clock's"),
 ]
+ArchitectureOption = Annotated[str, typer.Option(help="gpt, or a model of an installed package")]
+TokenizerOption = Annotated[str, typer.Option(help="bytes or bpe; default: the preset's")]
+VocabularyOption = Annotated[
+    int, typer.Option(min=0, max=65_536, help="Tokens of the bpe tokenizer; default: the preset's, or 1024")
+]
+
+CodecOption = Annotated[
+    str | None,
+    typer.Option(help="How contributions are sent: topk-sign (default), topk-2bit, dense-8bit, dense-sign, ternary"),
+]
+KOption = Annotated[
+    int | None, typer.Option("--k", min=1, help="Entries of a chunk that are sent; default: the preset's")
+]
+EarlyRoundsOption = Annotated[int | None, typer.Option(min=0, help="First rounds, which send --early-k instead of --k")]
+EarlyKOption = Annotated[int | None, typer.Option(min=1, help="Entries of a chunk that are sent in --early-rounds")]
 
 
 def create(
-    corpus: Annotated[Path, typer.Option(help="Text file, or folder of text files")],
+    corpus: Annotated[
+        str, typer.Option(help="Text file, or folder of text files; dataset:NAME for one of an installed package")
+    ],
     name: Annotated[str, typer.Option(help="Name of the run")] = "run",
-    preset: Annotated[str, typer.Option(help="Model and training: tiny, demo, small")] = "demo",
+    preset: Annotated[str, typer.Option(help="Model and training: tiny, 400k, demo, small, 10m, 45m, 124m")] = "demo",
+    architecture: ArchitectureOption = "gpt",
+    tokenizer: TokenizerOption = "",
+    vocabulary: VocabularyOption = 0,
     clock: Annotated[str, typer.Option(help="Times: tiny, demo, devnet; public for a public chain")] = "devnet",
+    codec: CodecOption = None,
+    k: KOption = None,
+    early_rounds: EarlyRoundsOption = None,
+    early_k: EarlyKOption = None,
     max_rounds: Annotated[int, typer.Option(min=0, max=MOST_ROUNDS, help="Rounds to run; 0: until closed")] = 0,
     min_trainers: Annotated[int, typer.Option(min=1, max=256, help="Trainers needed to start")] = 1,
     min_validators: Annotated[int, typer.Option(min=1, max=16, help="Validators needed to start")] = 1,
@@ -81,6 +117,13 @@ def create(
     reputation_keep_ppb: Annotated[
         int, typer.Option(min=0, max=10**9, help="What stored reputation keeps per round, in 1/1,000,000,000")
     ] = 990_000_000,
+    optimiser: OptimiserOption = None,
+    schedule: ScheduleOption = None,
+    planned_rounds: PlannedRoundsOption = None,
+    overlap: OverlapOption = None,
+    outer_rate: OuterRateOption = None,
+    outer_momentum: OuterMomentumOption = None,
+    nesterov: NesterovOption = None,
     fund: Annotated[str, typer.Option(help="Tokens to put into the pool now")] = "0",
     rpc_url: RpcOption = None,
     ipfs_api: IpfsOption = None,
@@ -104,15 +147,57 @@ def create(
         "claim_period_seconds": claim_period_seconds,
     }
     given = {name: value for name, value in changes.items() if value is not None}
-    timing, model = dataclasses.replace(clock_preset(clock), **given).fitted(), known_preset(preset).name
+    timing, model = dataclasses.replace(clock_preset(clock), **given).fitted(), known_preset(preset)
     if not RUN_NAME.fullmatch(name):
         raise UsageError(
             "run-name-invalid",
             f"{name!r} cannot be a run's name.",
             "Take up to 64 lower-case letters, digits, dots, dashes and underscores; the first a letter or digit.",
         )
+    training = training_changes(optimiser, schedule, planned_rounds, overlap)
+    outer = outer_changes(outer_rate, outer_momentum, nesterov)
     pool_wei = to_wei(fund)
-    amounts = {
+    amounts = _amounts(rate, bond, stake, fine, demand_bond)
+    from emerit.run.create import RunPlan, chosen_codec
+
+    sent_with = chosen_codec(model.codec, codec, k, early_rounds, early_k)
+    where = place(rpc_url, ipfs_api, deployment=deployment)
+
+    plan = RunPlan(
+        name=name,
+        paths=[] if corpus.startswith(DATASET_PREFIX) else [Path(corpus)],
+        dataset=corpus.removeprefix(DATASET_PREFIX) if corpus.startswith(DATASET_PREFIX) else "",
+        architecture=architecture,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        preset=model.name,
+        codec=sent_with,
+        clock=timing,
+        seed=secrets.token_bytes(32),
+        max_rounds=max_rounds,
+        min_trainers=min_trainers,
+        min_validators=min_validators,
+        expected_trainers=trainers,
+        validator_share_bps=validator_share_bps,
+        reputation_keep_ppb=reputation_keep_ppb,
+        training=training,
+        outer=outer,
+        **amounts,
+    )
+    record = _create(where, plan, pool_wei, (wallet, wallet_dir, password_file), quiet=as_json)
+    if as_json:
+        print_json(record)
+        return
+    counted = {name: record[name] for name in ("run", "train_sequences", "validation_sequences")}
+    print_record(counted | {"pool": tokens(pool_wei)})
+    if not pool_wei:
+        say("The pool is empty: nobody is paid before `emerit run fund AMOUNT`.")
+    say("Next: emerit validator start, emerit trainer start")
+
+
+def _amounts(rate: str, bond: str, stake: str, fine: str | None, demand_bond: str) -> dict[str, Any]:
+    """The plan's amounts in wei; raises UsageError `amount-invalid` for those that do not go together."""
+    amounts: dict[str, Any] = {
         "reward_rate_wei_per_second": to_wei(rate),
         "min_trainer_bond_wei": to_wei(bond),
         "min_validator_stake_wei": to_wei(stake),
@@ -126,32 +211,7 @@ def create(
         raise UsageError(
             "amount-invalid", f"A stake of {stake} has no voting weight.", "Use --stake 1 or more: a token is one vote."
         )
-    where = place(rpc_url, ipfs_api, deployment=deployment)
-    from emerit.run.create import RunPlan
-
-    plan = RunPlan(
-        name=name,
-        paths=[corpus],
-        preset=model,
-        clock=timing,
-        seed=secrets.token_bytes(32),
-        max_rounds=max_rounds,
-        min_trainers=min_trainers,
-        min_validators=min_validators,
-        expected_trainers=trainers,
-        validator_share_bps=validator_share_bps,
-        reputation_keep_ppb=reputation_keep_ppb,
-        **amounts,
-    )
-    record = _create(where, plan, pool_wei, (wallet, wallet_dir, password_file), quiet=as_json)
-    if as_json:
-        print_json(record)
-        return
-    counted = {name: record[name] for name in ("run", "train_sequences", "validation_sequences")}
-    print_record(counted | {"pool": tokens(pool_wei)})
-    if not pool_wei:
-        say("The pool is empty: nobody is paid before `emerit run fund AMOUNT`.")
-    say("Next: emerit validator start, emerit trainer start")
+    return amounts
 
 
 def _create(

@@ -9,9 +9,24 @@ import typer
 from typer.exceptions import TyperException
 
 from emerit import __version__
-from emerit.cli import audit, deploy, devnet, model, nodes, reputation, rewards, runs, serve, stake, token, wallet
+from emerit.cli import (
+    audit,
+    deploy,
+    devnet,
+    doctor,
+    model,
+    nodes,
+    reputation,
+    rewards,
+    runs,
+    serve,
+    stake,
+    token,
+    wallet,
+)
 from emerit.cli.output import print_error
 from emerit.errors import EmeritError, PreconditionError, UsageError
+from emerit.out_of_memory import out_of_memory
 
 app = typer.Typer(
     name="emerit",
@@ -28,6 +43,7 @@ app.add_typer(rewards.app, name="rewards", help="What an account earned and why,
 app.add_typer(reputation.app, name="reputation", help="Ask for reputation.")
 app.add_typer(model.app, name="model", help="Export a run's model, sample from it, evaluate it.")
 app.command("audit")(audit.audit)
+app.command("doctor")(doctor.doctor)
 app.add_typer(serve.app, name="api", help="Serve the HTTP API and its page.")
 app.add_typer(wallet.app, name="wallet", help="Keystores of this machine.")
 app.add_typer(stake.app, name="stake", help="Bonds and stakes: join, add, leave, withdraw, change the operator.")
@@ -76,6 +92,11 @@ def run(arguments: list[str]) -> int:
         what = error.filename or "A file or socket"
         cause = f"{what} cannot be used: {error.strerror or error}."
         return _failed(PreconditionError("file-unusable", cause, "Check path, permissions and free space."), as_json)
+    except (MemoryError, RuntimeError) as error:
+        known = out_of_memory(error)
+        if known is None:
+            raise
+        return _failed(known, as_json)
 
 
 def _failed(error: EmeritError, as_json: bool) -> int:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emerit.cli.following import context_of, model_folder, settled_until
 from emerit.cli.options import DeploymentOption, IpfsOption, JsonOption, RpcOption, RunArgument
-from emerit.cli.output import print_json, progress, say
+from emerit.cli.output import print_json, say
 from emerit.cli.place import place
 from emerit.errors import UsageError
 
+if TYPE_CHECKING:
+    from emerit.cli.model_source import Source
+
 app = typer.Typer(no_args_is_help=True)
 
+SUFFIX = ".safetensors"
+
+SourceArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="RUN|FILE", help="Address of the run, or an exported file; default: the newest run"),
+]
 RoundOption = Annotated[
     int | None, typer.Option("--round", min=0, help="State after this round; default: the last that settled")
 ]
@@ -25,35 +33,34 @@ def export(
     run: RunArgument = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write")] = Path("model.safetensors"),
     round_number: RoundOption = None,
+    exact: Annotated[bool, typer.Option("--int32", help="The exact state instead of float weights")] = False,
     rpc_url: RpcOption = None,
     ipfs_api: IpfsOption = None,
     deployment: DeploymentOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's model as safetensors, its state root verified against the chain; its configuration beside it."""
-    from emerit.cli.model_state import state_of
-    from emerit.training.local_state import export_safetensors
+    """Write a run's model as safetensors, its state root verified against the chain; config.json beside it."""
+    from emerit.cli.model_source import origin_of, state_of
+    from emerit.training.model_file import ExportedModel, write_model
 
-    context, follower = state_of(place(rpc_url, ipfs_api, run, deployment, validator=True), round_number)
-    metadata = {
-        "run": context.client.address,
-        "chain_id": str(context.chain_id),
-        "settled_rounds": str(follower.settled),
-    }
-    path, config = export_safetensors(output, context.manifest.model, follower.values, metadata)
-    root = "0x" + follower.root.hex()
+    where = place(rpc_url, ipfs_api, run, deployment, validator=True)
+    context, follower, last_round = state_of(where, round_number)
+    origin = origin_of(context, follower, last_round)
+    written = ExportedModel(context.manifest.model, context.manifest.tokenizer, context.tokenizer(), follower.state)
+    path, config = write_model(output, written, origin, exact=exact)
     if as_json:
-        print_json({"model": str(path), "config": str(config), "state_root": root, "settled": follower.settled})
+        weights = "int32" if exact else "float32"
+        print_json({"model": str(path), "config": str(config), "weights": weights, **origin})
         return
-    say(f"{path} ({config.name} beside it): state after {follower.settled} settled rounds, root {root} verified")
+    say(f"{path} ({config.name} beside it): {_described(origin)}, root {origin['state_root']} verified")
 
 
 @app.command()
 def sample(
-    run: RunArgument = None,
+    source: SourceArgument = None,
     prompt: Annotated[str, typer.Option(help="Text to go on from", show_default="ROMEO:")] = "ROMEO:\n",
-    length: Annotated[int, typer.Option("--bytes", min=1, max=100_000, help="Bytes to write")] = 300,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest byte")] = 0.8,
+    length: Annotated[int, typer.Option("--tokens", min=1, max=100_000, help="Tokens to write")] = 300,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token")] = 0.8,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same text")] = 0,
     round_number: RoundOption = None,
     rpc_url: RpcOption = None,
@@ -61,42 +68,64 @@ def sample(
     deployment: DeploymentOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a run's model write. It writes bytes; what is no UTF-8 is shown as �."""
+    """Let a model write, from a run or from an exported file. What is no UTF-8 is shown as �."""
     if not prompt:
         raise UsageError("prompt-empty", "The prompt is empty.", "Give at least one character with --prompt.")
-    from emerit.cli.model_state import sample_text, state_of
+    from emerit.cli.model_source import sample_text
 
-    context, follower = state_of(place(rpc_url, ipfs_api, run, deployment, validator=True), round_number)
-    text = sample_text(context.manifest.model, follower.values, prompt, length, temperature, seed)
+    found = _source(source, round_number, rpc_url, ipfs_api, deployment)
+    text = sample_text(found, prompt, length, temperature, seed)
     if as_json:
-        print_json({"prompt": prompt, "text": text, "settled": follower.settled})
+        print_json({"prompt": prompt, "text": text, "seed": seed, "temperature": temperature, **found.origin})
     else:
         say(prompt + text)
 
 
 @app.command(name="eval")
 def evaluate(
-    run: RunArgument = None,
+    source: SourceArgument = None,
+    text: Annotated[Path | None, typer.Option("--text", help="Text to measure on; default: the run's own")] = None,
+    sequences: Annotated[int, typer.Option(min=0, help="Of the validation split, evenly spread; 0 is all")] = 1024,
     round_number: RoundOption = None,
     rpc_url: RpcOption = None,
     ipfs_api: IpfsOption = None,
     deployment: DeploymentOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a run's model on its held-out text."""
-    where = place(rpc_url, ipfs_api, run, deployment, validator=True)
-    client = where.run_client(where.chain())
-    settled = settled_until(client, round_number)
-    context = context_of(where, client)
-    from emerit.devnet.validation import HeldOut
+    """Measure a model on its run's validation split, or on a text: nats a token and bits a byte."""
+    data = None if text is None else text.read_bytes()
+    from emerit.cli.model_source import measure
 
-    held_out = HeldOut(context, model_folder(where, client))
-    held_out.follower.advance(settled, on_step=progress("applying settled rounds:"))
-    loss = held_out.loss()
+    found = _source(source, round_number, rpc_url, ipfs_api, deployment)
+    result = measure(found, data, sequences)
     if as_json:
-        print_json({"loss": loss, "unigram_entropy": held_out.unigram_entropy, "settled": held_out.follower.settled})
+        print_json({**result, **found.origin})
         return
     say(
-        f"held-out loss {loss:.4f} nats a byte after {held_out.follower.settled} settled rounds "
-        f"(unigram entropy {held_out.unigram_entropy:.4f})"
+        f"held-out loss {_with_error(result['loss'], result['loss_se'])} nats a token, "
+        f"{_with_error(result['bits_per_byte'], result['bits_per_byte_se'])} bits a byte "
+        f"({result['sequences']} sequences, {result['bytes']} bytes; unigram entropy {result['unigram_entropy']:.4f}); "
+        f"{_described(found.origin)}"
     )
+
+
+def _source(
+    source: str | None, round_number: int | None, rpc_url: str | None, ipfs_api: str | None, deployment: Path | None
+) -> Source:
+    """The model that is meant: a file where there is one of that name, else a run."""
+    from emerit.cli.model_source import source_from_file, source_from_run
+
+    if source is not None and (source.endswith(SUFFIX) or Path(source).is_file()):
+        if round_number is not None:
+            raise UsageError("round-of-file", "An exported file holds one round's model.", "Leave --round out.")
+        return source_from_file(Path(source))
+    return source_from_run(place(rpc_url, ipfs_api, source, deployment, validator=True), round_number)
+
+
+def _described(origin: dict[str, Any]) -> str:
+    settled = origin["settled_rounds"]
+    return f"state after {settled} settled rounds" if settled else "initial state"
+
+
+def _with_error(value: float, error: float | None) -> str:
+    return f"{value:.4f}" if error is None else f"{value:.4f} ± {error:.4f}"

@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emerit.data.tokens import Tokens
 from emerit.errors import RefusedError, UsageError
-from emerit.protocol.manifest import CorpusSpec, ShardSpec
+from emerit.protocol.manifest import MAX_TOKENS, CorpusSpec, ShardSpec
+
+_CHECKED_TOKENS = 1 << 22
 
 Fetch = Callable[[str, str, int], bytes]
 """fetch(cid, sha256 in hex, max_bytes) -> bytes; raises UnavailableError when nobody answers in time."""
@@ -24,8 +27,9 @@ class ShardReader:
     """The sequences of one part of a corpus, numbered from 0 across its shards.
 
     A shard is fetched when one of its sequences is first asked for, and used only after its length and SHA-256
-    are found right, also when it was in the cache. Cached shards are named by their hash and appear whole or not
-    at all, so several processes can share a folder.
+    are found right, also when it was in the cache, and none of its tokens is outside the vocabulary. Cached shards are
+    named by their hash and appear whole or not at all, so several processes can share a folder. They are memory-mapped:
+    only the sequences that are asked for are read into memory.
     """
 
     def __init__(
@@ -35,28 +39,35 @@ class ShardReader:
         shard_sequences: int,
         cache_folder: Path,
         fetch: Fetch,
+        token_bytes: int = 1,
+        vocabulary: int = MAX_TOKENS,
     ) -> None:
-        """Take the shards in order; nothing is read or fetched yet."""
+        """Take the shards in order; nothing is read yet. Tokens have 1 or 2 bytes, and ids below `vocabulary`."""
         self._shards = tuple(shards)
         self._sequence_tokens = sequence_tokens
         self._shard_sequences = shard_sequences
         self._cache_folder = cache_folder
         self._fetch = fetch
-        self._open: dict[int, NDArray[np.uint8]] = {}
+        self._dtype = np.dtype(np.uint8 if token_bytes == 1 else "<u2")
+        self._vocabulary = vocabulary
+        self._open: dict[int, Tokens] = {}
         self.count = sum(shard.sequences for shard in shards)
 
-    def sequences(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return uint8[n, sequence_tokens], a copy: the sequences `ids` int64[n], in that order, repeats allowed.
+    def sequences(self, ids: NDArray[np.int64]) -> Tokens:
+        """Return [n, sequence_tokens], a copy: the sequences `ids` int64[n], in that order, repeats allowed.
+
+        The type is uint8, or uint16 where tokens have two bytes.
 
         Raises:
             UsageError: `sequence-range` when an id is not in [0, count).
-            RefusedError: `shard-length` or `shard-hash` when what was fetched is not the shard.
+            RefusedError: `shard-length` or `shard-hash` when what was fetched is not the shard; `shard-token` when it
+                has a token that the vocabulary has not.
             Whatever `fetch` raises.
         """
         ids = np.asarray(ids, dtype=np.int64)
         if ids.size and (ids.min() < 0 or ids.max() >= self.count):
             raise UsageError("sequence-range", f"There are {self.count} sequences; ids go from 0 below that.")
-        out = np.empty((len(ids), self._sequence_tokens), dtype=np.uint8)
+        out = np.empty((len(ids), self._sequence_tokens), dtype=self._dtype.newbyteorder("="))
         places, rows = np.divmod(ids, self._shard_sequences)
         for place in np.unique(places):
             here = places == place
@@ -68,33 +79,40 @@ class ShardReader:
         for place in range(len(self._shards)):
             self._rows(place)
 
-    def _rows(self, place: int) -> NDArray[np.uint8]:
-        """Return the verified shard as uint8[sequences, sequence_tokens], memory-mapped read-only."""
+    def _rows(self, place: int) -> Tokens:
+        """Return the verified shard as [sequences, sequence_tokens], memory-mapped read-only."""
         if place not in self._open:
             shard = self._shards[place]
             shape = (shard.sequences, self._sequence_tokens)
             path = self._cache_folder / f"{_checked_name(shard.sha256)}.shard"
-            if not _is_shard(path, shard, shape):
-                data = self._fetch(shard.cid, shard.sha256, shape[0] * shape[1])
-                _check_shard(data, shard, shape)
+            length = shape[0] * shape[1] * self._dtype.itemsize
+            if not _is_shard(path, shard, length):
+                data = self._fetch(shard.cid, shard.sha256, length)
+                _check_shard(data, shard, length)
                 _write_atomically(path, data)
-            self._open[place] = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
+            rows = np.memmap(path, dtype=self._dtype, mode="r", shape=shape)
+            _check_vocabulary(rows, shard, self._vocabulary)
+            self._open[place] = rows
         return self._open[place]
 
 
 class Dataset:
     """Both parts of a run's corpus: `train` and `validation`, each a `ShardReader`."""
 
-    def __init__(self, spec: CorpusSpec, cache_folder: Path, fetch: Fetch) -> None:
+    def __init__(self, spec: CorpusSpec, cache_folder: Path, fetch: Fetch, vocabulary: int = MAX_TOKENS) -> None:
         """Take the corpus as the manifest has it; the folder is made when the first shard is stored."""
         self.spec = spec
-        self.train = ShardReader(spec.train_shards, spec.sequence_tokens, spec.shard_sequences, cache_folder, fetch)
-        self.validation = ShardReader(
-            spec.validation_shards, spec.sequence_tokens, spec.shard_sequences, cache_folder, fetch
-        )
 
-    def sequences(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return uint8[n, sequence_tokens]: training sequences; see `ShardReader.sequences`."""
+        def reader(shards: Sequence[ShardSpec]) -> ShardReader:
+            return ShardReader(
+                shards, spec.sequence_tokens, spec.shard_sequences, cache_folder, fetch, spec.token_bytes, vocabulary
+            )
+
+        self.train = reader(spec.train_shards)
+        self.validation = reader(spec.validation_shards)
+
+    def sequences(self, ids: NDArray[np.int64]) -> Tokens:
+        """Return [n, sequence_tokens]: training sequences; see `ShardReader.sequences`."""
         return self.train.sequences(ids)
 
 
@@ -104,24 +122,36 @@ def _checked_name(sha256: str) -> str:
     return sha256
 
 
-def _is_shard(path: Path, shard: ShardSpec, shape: tuple[int, int]) -> bool:
+def _is_shard(path: Path, shard: ShardSpec, length: int) -> bool:
     """Return whether the cache holds this very shard; a damaged copy counts as none and will be replaced."""
     try:
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size != shape[0] * shape[1]:
+            if os.fstat(file.fileno()).st_size != length:
                 return False
             return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
     except FileNotFoundError:
         return False
 
 
-def _check_shard(data: bytes, shard: ShardSpec, shape: tuple[int, int]) -> None:
-    if len(data) != shape[0] * shape[1]:
-        raise RefusedError(
-            "shard-length", f"Shard {shard.cid} has {len(data)} bytes, not {shape[0] * shape[1]}.", "Try another node."
-        )
+def _check_shard(data: bytes, shard: ShardSpec, length: int) -> None:
+    if len(data) != length:
+        cause = f"Shard {shard.cid} has {len(data)} bytes, not {length}."
+        raise RefusedError("shard-length", cause, "Try another node.")
     if hashlib.sha256(data).hexdigest() != shard.sha256:
         raise RefusedError("shard-hash", f"Shard {shard.cid} is not what the manifest names.", "Try another node.")
+
+
+def _check_vocabulary(rows: Tokens, shard: ShardSpec, vocabulary: int) -> None:
+    """Check every token of a shard, in parts, so that a large one is not held in memory."""
+    if vocabulary > np.iinfo(rows.dtype).max:
+        return
+    step = max(1, _CHECKED_TOKENS // rows.shape[1])
+    if any(rows[at : at + step].max() >= vocabulary for at in range(0, len(rows), step)):
+        raise RefusedError(
+            "shard-token",
+            f"Shard {shard.cid} has a token outside the vocabulary of {vocabulary}.",
+            "Do not join this run: its corpus was not cut with its tokenizer.",
+        )
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

@@ -8,21 +8,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emerit.errors import StateError
+from emerit.model.architecture import architecture_of, invalid
 from emerit.model.gpt import Gpt
 from emerit.model.table import parameter_count, tensor_table
 from emerit.protocol.manifest import ModelSpec
 
 
 class FlatModel:
-    """A `Gpt` (`module`) over one float32[P] vector (`flat`), laid out by the tensor table.
+    """A model (`module`) over one float32[P] vector (`flat`), laid out by the tensor table.
 
     Writing to `flat` changes the model at once and the other way round; no copy is ever made. `gradient` is
     the flat vector of all gradients when `trainable`, else None.
     """
 
     def __init__(self, spec: ModelSpec, *, trainable: bool = False, device: str = "cpu") -> None:
+        """Build the model, all zero.
+
+        Raises:
+            PreconditionError: as `emerit.model.architecture.architecture_of`; `architecture-invalid` when the module
+                has not the parameters that its table states.
+        """
         self.spec = spec
-        self.module = Gpt(spec).to(device)
+        self.module = architecture_of(spec.architecture, spec.source_sha256).build(spec).to(device)
+        _check_parameters(self.module, spec)
         self.flat = torch.zeros(parameter_count(spec), dtype=torch.float32, device=device)
         self.gradient = torch.zeros_like(self.flat) if trainable else None
         offset = 0
@@ -65,6 +73,17 @@ def _checked(values: NDArray[np.float32] | Tensor, expected: int) -> Tensor:
             "Use the state of the run whose model this is.",
         )
     return tensor
+
+
+def _check_parameters(module: nn.Module, spec: ModelSpec) -> None:
+    """Check a module's parameters against the table; a parameter under two names could not be laid out."""
+    found = {name: tuple(value.shape) for name, value in module.named_parameters(remove_duplicate=False)}
+    stated = {entry.name: entry.shape for entry in tensor_table(spec)}
+    different = sorted(name for name in found.keys() | stated.keys() if found.get(name) != stated.get(name))
+    if different:
+        name = different[0]
+        why = f"its table says {name} is {stated.get(name, 'not there')}, its module has {found.get(name, 'none')}"
+        raise invalid(spec.architecture, why)
 
 
 def _replace_parameter(module: nn.Module, name: str, parameter: nn.Parameter) -> None:

@@ -7,51 +7,18 @@ flat vector. The table fixes that vector: tensors sorted by name, each in row-ma
 from __future__ import annotations
 
 import hashlib
-import math
-from typing import NamedTuple
 
+from emerit.model.architecture import TensorEntry, checked_tensors, hidden_width
 from emerit.protocol.manifest import ModelSpec
 
+__all__ = ["TensorEntry", "hidden_width", "parameter_count", "table_hash", "tensor_table"]
+
 _TABLE_DOMAIN = "emerit/table/v1"
-_WIDTH_STEP = 32
-
-
-class TensorEntry(NamedTuple):
-    """One tensor of the model: its dotted name and its shape."""
-
-    name: str
-    shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Number of entries of the tensor."""
-        return math.prod(self.shape)
-
-
-def hidden_width(spec: ModelSpec) -> int:
-    """Return the width of the gated feed-forward layer: 8/3 of `d_model`, rounded up to a multiple of 32.
-
-    Two thirds of the usual factor 4, because the gated layer has three matrices instead of two
-    (Shazeer, "GLU variants improve transformer", arXiv 2002.05202).
-    """
-    return _WIDTH_STEP * -(-8 * spec.d_model // (3 * _WIDTH_STEP))
 
 
 def tensor_table(spec: ModelSpec) -> tuple[TensorEntry, ...]:
-    """Return all tensors of the model sorted by name; the tied embedding appears once."""
-    width, hidden = spec.d_model, hidden_width(spec)
-    entries = [TensorEntry("embedding", (spec.vocabulary, width)), TensorEntry("final_norm", (width,))]
-    for layer in range(spec.layers):
-        prefix = f"blocks.{layer}."
-        entries += [
-            TensorEntry(prefix + "attention_norm", (width,)),
-            TensorEntry(prefix + "attention_in", (3 * width, width)),
-            TensorEntry(prefix + "attention_out", (width, width)),
-            TensorEntry(prefix + "mlp_norm", (width,)),
-            TensorEntry(prefix + "mlp_in", (2 * hidden, width)),
-            TensorEntry(prefix + "mlp_out", (width, hidden)),
-        ]
-    return tuple(sorted(entries))
+    """Return all tensors of the model sorted by name; raises as `emerit.model.architecture.checked_tensors`."""
+    return checked_tensors(spec)
 
 
 def parameter_count(spec: ModelSpec) -> int:

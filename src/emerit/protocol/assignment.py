@@ -25,6 +25,11 @@ def trainer_capacity(per_trainer: int, train_sequences: int, reserved: int) -> i
     return max(0, train_sequences - reserved) // per_trainer
 
 
+def overlapped_seed(assign_seed: bytes) -> bytes:
+    """Return the seed that assigns the next round's work where rounds overlap, from this round's (32 bytes each)."""
+    return derive(assign_seed, "emerit/overlap/v1")
+
+
 def assigned_sequences(
     assign_seed: bytes, slot: int, per_trainer: int, train_sequences: int, reserved: int = 0
 ) -> NDArray[np.int64]:

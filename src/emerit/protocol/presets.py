@@ -1,8 +1,8 @@
 """Named settings: what a run trains (`Preset`) and how long its phases are (`RunClock`).
 
 `tiny` is for tests (seconds on one core), `demo` for `make demo` (0.84M parameters, a few minutes on two
-cores), `small` for a first real run (about 3M parameters). The choices come from measurements: k = 256 of
-4096 for runs of tens of rounds, a trial step of 1/5, p = 2.
+cores), `small` for a first real run (about 3M parameters); the others are named by their size. The choices come from
+measurements: k = 256 of 4096 for runs of tens of rounds, 64 for hundreds, a trial step of 1/5, p = 2.
 
 Of the clocks, `tiny`, `demo` and `devnet` are for machines of one's own: claims open seconds after a round. `public`
 is for chains where strangers take part: an outsider has hours to check a settlement and a proposer of a block cannot
@@ -15,11 +15,13 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from emerit import PROTOCOL_VERSION
 from emerit.errors import UsageError
 from emerit.protocol.manifest import (
+    BYTE_TOKENS,
+    CheckpointSpec,
     CodecSpec,
     CorpusSpec,
     LimitsSpec,
@@ -28,8 +30,13 @@ from emerit.protocol.manifest import (
     OuterSpec,
     ReputationSpec,
     ScoringSpec,
+    TokenizerSpec,
     TrainingSpec,
+    padded_vocabulary,
 )
+
+BYTES: Final = TokenizerSpec("bytes", BYTE_TOKENS, "", "")
+"""The byte tokenizer: one byte is one token."""
 
 # Demands can put the finality of a header off by so many answers' time (`IRunDisputes.demand`), one for reserve.
 LONGEST_DEMANDS: Final = 43
@@ -41,10 +48,18 @@ MOST_HISTORY_ROUNDS: Final = 4096
 
 @dataclass(frozen=True)
 class Preset:
-    """All of a manifest but its corpus and initial weights; `shard_sequences` is the shard size to cut."""
+    """All of a manifest but its corpus and initial weights.
+
+    Attributes:
+        shard_sequences: the shard size to cut.
+        tokenizer: "bytes" or "bpe", what a run of this preset has unless its sponsor says otherwise.
+        vocabulary: how many tokens that tokenizer has; `model.vocabulary` is the padded number.
+    """
 
     name: str
     shard_sequences: int
+    tokenizer: str
+    vocabulary: int
     model: ModelSpec
     training: TrainingSpec
     codec: CodecSpec
@@ -52,12 +67,33 @@ class Preset:
     scoring: ScoringSpec
     reputation: ReputationSpec
     limits: LimitsSpec
+    checkpoint: CheckpointSpec
 
-    def manifest(self, name: str, corpus: CorpusSpec, initial_seed: bytes, initial_state_root: bytes) -> Manifest:
+    def changed(self, training: Mapping[str, Any], outer: Mapping[str, Any]) -> Preset:
+        """Return the preset with some fields of its `TrainingSpec` and `OuterSpec` changed.
+
+        Raises:
+            RefusedError: `manifest-invalid`, when a value is out of its range.
+        """
+        return replace(self, training=replace(self.training, **training), outer=replace(self.outer, **outer))
+
+    def for_tokens(self, vocabulary: int) -> Preset:
+        """Return the preset with a model for a tokenizer of `vocabulary` tokens."""
+        return replace(self, model=replace(self.model, vocabulary=padded_vocabulary(vocabulary)))
+
+    def manifest(
+        self,
+        name: str,
+        corpus: CorpusSpec,
+        initial_seed: bytes,
+        initial_state_root: bytes,
+        tokenizer: TokenizerSpec = BYTES,
+    ) -> Manifest:
         """Return the manifest of a run with this preset; the seed and the root have 32 bytes each.
 
         Raises:
-            RefusedError: `manifest-invalid`, when the corpus does not fit the model's context.
+            RefusedError: `manifest-invalid`, when the corpus does not fit the model's context, or the tokenizer its
+                vocabulary.
         """
         return Manifest(
             protocol_version=PROTOCOL_VERSION,
@@ -65,7 +101,7 @@ class Preset:
             model=self.model,
             initial_seed=initial_seed.hex(),
             initial_state_root=initial_state_root.hex(),
-            tokenizer="bytes",
+            tokenizer=tokenizer,
             corpus=corpus,
             training=self.training,
             codec=self.codec,
@@ -73,6 +109,7 @@ class Preset:
             scoring=self.scoring,
             reputation=self.reputation,
             limits=self.limits,
+            checkpoint=self.checkpoint,
         )
 
 
@@ -176,6 +213,8 @@ class RunClock:
 _DEMO: Final = Preset(
     name="demo",
     shard_sequences=1024,
+    tokenizer="bytes",
+    vocabulary=BYTE_TOKENS,
     model=ModelSpec(preset="demo", vocabulary=256, context=128, d_model=128, layers=4, heads=4),
     training=TrainingSpec(
         inner_steps=20,
@@ -191,7 +230,7 @@ _DEMO: Final = Preset(
         clip_norm=1.0,
         error_feedback_decay=0.95,
     ),
-    codec=CodecSpec(name="topk-sign", chunk=4096, k=256),
+    codec=CodecSpec(name="topk-sign", chunk=4096, k=256, early_rounds=0, early_k=256),
     outer=OuterSpec(lr_numerator=1, lr_denominator=1, divisor_floor=2, max_aggregated=16),
     scoring=ScoringSpec(
         random_sequences=64,
@@ -215,6 +254,7 @@ _DEMO: Final = Preset(
         epoch_weight_ppb=200_000_000,
     ),
     limits=LimitsSpec(max_blob_bytes=4 << 20),
+    checkpoint=CheckpointSpec(every_rounds=4),
 )
 
 _TINY: Final = replace(
@@ -248,9 +288,53 @@ _SMALL: Final = replace(
         planned_rounds=60,
     ),
     scoring=replace(_DEMO.scoring, random_sequences=128, own_sequences=96),
+    checkpoint=CheckpointSpec(every_rounds=10),
 )
 
-PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({p.name: p for p in (_TINY, _DEMO, _SMALL)})
+_LONG: Final = replace(
+    _SMALL.training, inner_steps=30, assigned_sequences=120, learning_rate=1e-3, warmup_steps=100, planned_rounds=200
+)
+
+_400K: Final = replace(
+    _DEMO,
+    name="400k",
+    model=ModelSpec(preset="400k", vocabulary=256, context=128, d_model=88, layers=4, heads=4),
+)
+
+_10M: Final = replace(
+    _SMALL,
+    name="10m",
+    shard_sequences=2048,
+    tokenizer="bpe",
+    vocabulary=1024,
+    model=ModelSpec(preset="10m", vocabulary=1024, context=256, d_model=384, layers=6, heads=6),
+    training=_LONG,
+    codec=CodecSpec(name="topk-sign", chunk=4096, k=64, early_rounds=50, early_k=256),
+)
+
+_45M: Final = replace(
+    _10M,
+    name="45m",
+    shard_sequences=1024,
+    vocabulary=16_384,
+    model=ModelSpec(preset="45m", vocabulary=16_384, context=512, d_model=576, layers=9, heads=9),
+    training=replace(_LONG, learning_rate=8e-4, warmup_steps=200, planned_rounds=500),
+    limits=LimitsSpec(max_blob_bytes=16 << 20),
+)
+
+_124M: Final = replace(
+    _10M,
+    name="124m",
+    shard_sequences=512,
+    vocabulary=50_257,
+    model=ModelSpec(preset="124m", vocabulary=50_304, context=1024, d_model=768, layers=12, heads=12),
+    training=replace(_LONG, learning_rate=6e-4, warmup_steps=300, planned_rounds=1000),
+    limits=LimitsSpec(max_blob_bytes=32 << 20),
+)
+
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
+    {item.name: item for item in (_TINY, _400K, _DEMO, _SMALL, _10M, _45M, _124M)}
+)
 
 _DEMO_CLOCK: Final = RunClock(
     train_seconds=60,

@@ -92,6 +92,8 @@ def _types(cls: Any) -> Mapping[str, Any]:
 def _check_type(kind: Any, value: Any, path: str, code: str) -> None:
     if kind is int and type(value) is not int:
         refuse(code, path, f"must be an integer, not {type(value).__name__}.")
+    if kind is bool and type(value) is not bool:
+        refuse(code, path, f"must be true or false, not {type(value).__name__}.")
     if kind is float and type(value) not in (int, float):
         refuse(code, path, f"must be a number, not {type(value).__name__}.")
     if kind is str and not isinstance(value, str):

@@ -6,9 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from emerit import PROTOCOL_VERSION
 from emerit.chain.run_client import RunClient
-from emerit.data import Dataset
+from emerit.data import BpeTokenizer, ByteTokenizer, Dataset, Tokenizer
 from emerit.errors import RefusedError
 from emerit.ipfs.client import BlobStore
 from emerit.protocol.manifest import Manifest
@@ -33,7 +32,19 @@ class RunContext:
 
     def dataset(self, cache_folder: Path) -> Dataset:
         """Return the run's sequences, fetched from IPFS shard by shard when they are needed, and verified."""
-        return Dataset(self.manifest.corpus, cache_folder, self.fetch)
+        return Dataset(self.manifest.corpus, cache_folder, self.fetch, self.manifest.model.vocabulary)
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the run's tokenizer, its file fetched within its bound and checked against the manifest.
+
+        Raises:
+            UnavailableError: nobody delivered it in time.
+            RefusedError: `blob-too-large`, `content-hash-mismatch`, `tokenizer-invalid`.
+        """
+        spec = self.manifest.tokenizer
+        if spec.name == "bytes":
+            return ByteTokenizer()
+        return BpeTokenizer.from_bytes(self.fetch(spec.cid, spec.sha256, spec.max_file_bytes), spec)
 
     def fetch(self, cid: str, sha256: str | bytes, max_bytes: int, deadline_seconds: float | None = None) -> bytes:
         """Fetch a blob by CID and check its content hash.
@@ -70,11 +81,4 @@ def open_run(client: RunClient, store: BlobStore) -> RunContext:
             f"The manifest {params.manifest_cid} does not have the hash that the run names on chain.",
             "Check the run's address; do not join this run.",
         )
-    manifest = Manifest.from_bytes(data)
-    if manifest.protocol_version != PROTOCOL_VERSION:
-        raise RefusedError(
-            "protocol-version",
-            f"The run speaks protocol version {manifest.protocol_version}, this program {PROTOCOL_VERSION}.",
-            "Install the version of emerit that the run names.",
-        )
-    return RunContext(client, store, params, manifest)
+    return RunContext(client, store, params, Manifest.from_bytes(data))

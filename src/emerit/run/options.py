@@ -13,6 +13,7 @@ from emerit.keys.keystore import Keystore
 from emerit.keys.password import read_password
 from emerit.run.context import RunContext, open_run
 from emerit.run.node import NodeLoop, lock_folder
+from emerit.run.ready import check_ready
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def node_folder_name(chain: Chain, account: str, run: str) -> str:
 
 
 def assemble(options: NodeOptions, role: str) -> NodeParts:
-    """Connect to chain and IPFS, unlock the wallet, take the data folder, read the run's manifest.
+    """Connect to chain and IPFS, unlock the wallet, take the data folder, check that this machine can play the run.
 
     Args:
         role: "trainer" or "validator", for the heartbeat.
@@ -75,4 +76,5 @@ def assemble(options: NodeOptions, role: str) -> NodeParts:
     loop = NodeLoop(client, folder, options.poll_seconds, role=role)
     loop.install_signals()
     context = open_run(client, store)
+    check_ready(context, role)
     return NodeParts(context, Sender(chain, account), folder, loop)

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from emerit.errors import EmeritError
+from emerit.out_of_memory import out_of_memory
 from emerit.run.options import NodeOptions
 from emerit.telemetry import setup_logging
 
@@ -53,6 +54,12 @@ def run_process(role: str, start: Callable[[], None], log_level: str = "info") -
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except (MemoryError, RuntimeError) as error:
+        known = out_of_memory(error)
+        if known is None:
+            raise
+        structlog.get_logger(f"emerit.{role}").error("stopped", **known.as_dict())
+        return known.exit_code
     return 0
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emerit.codec.update import SparseUpdate
+from emerit.data.tokens import Tokens
 from emerit.errors import StateError
 from emerit.model.flat import FlatModel
 from emerit.protocol.manifest import OuterSpec, ScoringSpec
@@ -37,8 +38,8 @@ class RoundMeasurement:
 def evaluate_round(
     model: FlatModel,
     updates: Mapping[int, SparseUpdate],
-    random_tokens: NDArray[np.uint8],
-    own_tokens: Mapping[int, NDArray[np.uint8]],
+    random_tokens: Tokens,
+    own_tokens: Mapping[int, Tokens],
     scoring: ScoringSpec,
     outer: OuterSpec,
     on_progress: OnProgress | None = None,
@@ -49,7 +50,7 @@ def evaluate_round(
 
     `order` says which slots are measured, the first ones first; without it all are, in the order of their numbers.
 
-    `random_tokens` uint8[n, T + 1] are the same for all, `own_tokens[slot]` uint8[m, T + 1] are a sample of what
+    `random_tokens` [n, T + 1] are the same for all, `own_tokens[slot]` [m, T + 1] are a sample of what
     that trainer was assigned; n and m are at least 2. Costs one pass over the random sequences for the round, and
     for each update one more, and two over its own. The model's weights are afterwards what they were, to the bit.
 

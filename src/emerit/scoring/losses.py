@@ -11,22 +11,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emerit.codec.update import UNIT, SparseUpdate
+from emerit.data.tokens import Tokens
 from emerit.errors import UsageError
 
 
-def sequence_losses(model: torch.nn.Module, tokens: NDArray[np.uint8], batch: int = 16) -> NDArray[np.float64]:
+def sequence_losses(model: torch.nn.Module, tokens: Tokens, batch: int = 16) -> NDArray[np.float64]:
     """Return the mean loss of each sequence in nats per token, float64[n].
 
-    `tokens` is uint8[n, T + 1]: the model, int64[B, T] -> logits [B, T, V], predicts each token from those before
-    it. The losses of single tokens are summed in float64. Every batch has `batch` rows, the last one filled up
+    `tokens` is uint8 or uint16 [n, T + 1]: the model, int64[B, T] -> logits [B, T, V], predicts each token from those
+    before it. The losses of single tokens are summed in float64. Every batch has `batch` rows, the last one filled up
     with rows of the beginning, so that a sequence's loss does not depend on how many others are measured.
 
     Raises UsageError `sequences-shape` when there is no sequence or `tokens` has another shape or type.
     """
-    if tokens.ndim != 2 or tokens.dtype != np.uint8 or tokens.shape[0] < 1 or tokens.shape[1] < 2:
+    if tokens.ndim != 2 or tokens.dtype not in (np.uint8, np.uint16) or tokens.shape[0] < 1 or tokens.shape[1] < 2:
         raise UsageError(
             "sequences-shape",
-            f"Losses need uint8[n, T + 1] with n and T at least 1, not {tokens.dtype}{list(tokens.shape)}.",
+            f"Losses need uint8 or uint16 [n, T + 1] with n and T at least 1, not {tokens.dtype}{list(tokens.shape)}.",
             "Pass at least one sequence of at least two tokens.",
         )
     device = next(model.parameters()).device

@@ -15,12 +15,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emerit.codec.interface import IntegerCodec
 from emerit.codec.update import SparseUpdate
+from emerit.data.tokens import Tokens
 from emerit.errors import StateError, UsageError
 from emerit.model.flat import FlatModel
 from emerit.model.table import parameter_count
 from emerit.protocol.manifest import ModelSpec, TrainingSpec
-from emerit.training.optimiser import MOMENTS, Optimiser, learning_rate
+from emerit.training.optimiser import Optimiser, moment_sizes, schedule_factor
 from emerit.training.state import check_size, to_float
 from emerit.training.storage import corrupt, read_tensors, write_tensors
 
@@ -46,7 +48,7 @@ class InnerResult:
 
 
 class InnerTrainer:
-    """Trains the model locally, round by round; the AdamW moments stay with the trainer between rounds.
+    """Trains the model locally, round by round; the optimiser's moments stay with the trainer between rounds.
 
     `private_seed` decides the order in which the assigned sequences are used; nobody else knows it.
     """
@@ -67,14 +69,16 @@ class InnerTrainer:
         self,
         round_index: int,
         start_values: NDArray[np.int32],
-        sequences: NDArray[np.uint8],
+        sequences: Tokens,
         on_step: OnStep | None = None,
         should_stop: Callable[[], bool] | None = None,
+        progress: NDArray[np.float32] | None = None,
     ) -> InnerResult:
-        """Train `inner_steps` steps from the state `start_values` int32[P] on `sequences` uint8[A, T + 1].
+        """Train `inner_steps` steps from the state `start_values` int32[P] on `sequences` [A, T + 1],
+        uint8 or uint16.
 
         Each sequence is used equally often (differing by at most one use). `should_stop` is asked before each
-        step.
+        step. `progress` float32[P] is first taken off the state: own work that it does not have yet.
 
         Raises:
             StateError: `state-size` for a state of another model; `training-diverged` if a gradient is not
@@ -84,7 +88,8 @@ class InnerTrainer:
         began = time.perf_counter()
         check_size(start_values, parameter_count(self._spec))
         device = self._model.flat.device
-        start = torch.from_numpy(to_float(start_values)).to(device)
+        begin = to_float(start_values)
+        start = torch.from_numpy(begin if progress is None else begin - progress).to(device)
         self._model.load(start)
         steps, draws = self._training.inner_steps, self._training.inner_steps * self._training.batch_sequences
         order = usage_order(self._private_seed, round_index, len(sequences), draws)
@@ -95,8 +100,8 @@ class InnerTrainer:
             if should_stop is not None and should_stop():
                 stopped = True
                 break
-            rate = learning_rate(self._training, round_index, step, self.steps_done)
-            losses.append(self._step(batch, rate))
+            factor = schedule_factor(self._training, round_index, step, self.steps_done)
+            losses.append(self._step(batch, factor))
             if on_step is not None:
                 on_step(step + 1, steps, losses[-1])
         delta = (start - self._model.flat).cpu().numpy()
@@ -119,15 +124,16 @@ class InnerTrainer:
         steps = metadata.get("steps", "")
         if metadata.get("format") != _OPTIMISER_FORMAT or not (steps.isascii() and steps.isdecimal()):
             raise corrupt(path, "it is not a saved optimiser")
-        if set(tensors) != (set(MOMENTS) if int(steps) else set()):
-            raise corrupt(path, "it does not hold the moments of an optimiser")
-        for moment in tensors.values():
-            if moment.shape != (parameter_count(self._spec),) or not _is_finite_float32(moment):
+        sizes = moment_sizes(self._spec, self._training) if int(steps) else {}
+        if set(tensors) != set(sizes):
+            raise corrupt(path, "it does not hold the moments of the run's optimiser")
+        for name, moment in tensors.items():
+            if moment.shape != (sizes[name],) or not _is_finite_float32(moment):
                 raise corrupt(path, "it belongs to another model or holds values that are not finite")
         self._optimiser.restore(tensors, int(steps))
         return True
 
-    def _step(self, batch: Tensor, rate: float) -> float:
+    def _step(self, batch: Tensor, factor: float) -> float:
         gradient = self._model.gradient
         assert gradient is not None
         gradient.zero_()
@@ -135,7 +141,7 @@ class InnerTrainer:
         loss = F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
         loss.backward()  # type: ignore[no-untyped-call]
         value = float(loss.detach())
-        if not math.isfinite(value) or not self._optimiser.step(gradient, rate):
+        if not math.isfinite(value) or not self._optimiser.step(gradient, factor):
             raise StateError(
                 "training-diverged",
                 "The loss or its gradient is no longer a finite number.",
@@ -171,6 +177,22 @@ class ErrorFeedback:
         buffer *= np.float32(self.beta)
         buffer += delta
         return buffer.copy()
+
+    def compress(
+        self, delta: NDArray[np.float32], codec: IntegerCodec, chunk: int, k: int, round_index: int | None = None
+    ) -> SparseUpdate:
+        """Do all of a round: add its delta float32[P], return what the codec sends, and take that off the buffer.
+
+        One pass over the memory where the codec can. Raises as `Codec.compress`.
+        """
+        if self._buffer is None:
+            self._buffer = np.zeros(delta.size, dtype=np.float32)
+        buffer = self._sized(delta)
+        if not buffer.flags.writeable:
+            buffer = self._buffer = buffer.copy()
+        update = codec.feed(buffer, delta, self.beta, chunk, k, torch.get_num_threads())
+        self.sent_round = round_index
+        return update
 
     def subtract(self, sent: NDArray[np.float32] | SparseUpdate, round_index: int | None = None) -> None:
         """Take off what was sent in a round."""

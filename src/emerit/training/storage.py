@@ -1,39 +1,88 @@
-"""Tensor files on disk: safetensors, written in one step, read with bounds and named errors."""
+"""Tensor files on disk: safetensors of one canonical form, written in one step, read with bounds and named errors.
+
+The safetensors library writes its metadata in no fixed order, so the same content has several encodings. Here the
+header is JSON with the metadata first, then the tensors as they are given, no spaces, padded with spaces to a multiple
+of 8 bytes; the data follow without gaps in the same order. Any reader of safetensors can read it. So equal content has
+equal bytes, and with them one hash and one CID.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from emerit.errors import StateError
 
+DIGEST: Final = "content_sha256"
+"""Metadata key of the SHA-256 of the file without this entry, its tensors by name; `read_tensors` checks it."""
+
+_TYPES: Final = {
+    "float32": "F32",
+    "float64": "F64",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "uint8": "U8",
+    "uint16": "U16",
+}
+
+
+def canonical_header(tensors: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Mapping[str, str]) -> bytes:
+    """Return the length and the header of the one safetensors encoding of tensors of these types and shapes.
+
+    `tensors` maps a name to numpy's name of its type and to its shape; the metadata are sorted.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    offset = 0
+    for name, (kind, shape) in tensors.items():
+        end = offset + int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
+        header[name] = {"dtype": _TYPES[kind], "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def tensor_bytes(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
+    """Return the one safetensors encoding of the tensors, in the order given."""
+    return b"".join(_pieces(tensors, metadata))
+
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    """Write tensors and text metadata as one safetensors file that replaces `path` atomically."""
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    replace_file(path, save(contiguous, metadata=dict(metadata)))
+    """Write tensors and text metadata, and the hash of both, as one file that replaces `path` atomically."""
+    replace_file(path, tensor_bytes(tensors, {**metadata, DIGEST: _digest(tensors, metadata)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Read all tensors and the metadata of a safetensors file; raises StateError `state-corrupt`."""
+    """Read what `write_tensors` wrote; raises StateError `state-corrupt` for anything else, or one changed bit."""
     try:
         with safe_open(path, framework="numpy") as file:
-            names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise corrupt(path, str(error)) from error
+    if metadata.pop(DIGEST, None) != _digest(tensors, metadata):
+        raise corrupt(path, "its content does not have the hash written with it")
+    return tensors, metadata
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that a reader, or a crash, sees either the old file or the new one whole."""
+    """Put `data` at `path` so that a reader, or a crash, sees either the old file or the new one whole.
+
+    The file and its new name are on disk when this returns. What a process that was killed left behind is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
@@ -43,6 +92,7 @@ def replace_file(path: Path, data: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
 
 
 def corrupt(path: Path, reason: str) -> StateError:
@@ -52,3 +102,46 @@ def corrupt(path: Path, reason: str) -> StateError:
         f"The file {path.name} cannot be used: {reason}.",
         "Delete it; the node builds the state again from the chain.",
     )
+
+
+def _pieces(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+    """Yield the header, then each tensor's little-endian bytes, not copied where it has them so already."""
+    yield canonical_header({name: (tensor.dtype.name, tensor.shape) for name, tensor in tensors.items()}, metadata)
+    for tensor in tensors.values():
+        yield np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<")).data
+
+
+def _digest(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256()
+    # By name: the order in the file is not to be had back for empty tensors, which all begin at one place.
+    for piece in _pieces(dict(sorted(tensors.items())), metadata):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _sweep(path: Path) -> None:
+    """Remove partial files of `path` whose writers are gone."""
+    for partial in path.parent.glob(f".{path.name}.*.partial"):
+        pid = partial.suffixes[-2][1:] if len(partial.suffixes) > 1 else ""
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            partial.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk, where the system can do that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

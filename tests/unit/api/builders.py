@@ -172,7 +172,7 @@ def settled_row(block: int, header: Header, mask: int = 0b11, log_index: int = 0
         attempt=body.attempt,
         headerHash="0x" + header_hash(header).hex(),
         header=values,
-        aggregateCid="bafkqaaa",
+        aggregateCid="bafkqaaa bafkqaab",
         signerMask=mask,
     )
 

@@ -76,6 +76,7 @@ def test_rounds_that_lost_their_pay_are_still_shown() -> None:
     assert (run.settled_rounds, run.unpaid_rounds) == (1, 2)
     one = views.round_answer(now, 1)
     assert one is not None and not one.contributions and not one.validators
+    assert (one.aggregate_cid, one.checkpoint_cid) == ("bafkqaaa", "bafkqaab")
     fault = one.settlements[0].fault
     assert fault is not None and (fault.fault, fault.index, fault.punished) == ("amount", 2, False)
     assert not one.settlements[0].stands and one.header.body.round == 1

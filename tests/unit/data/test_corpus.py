@@ -6,12 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emerit.data import (
     Document,
+    Part,
+    TextFile,
     build_shards,
+    corpus,
     default_corpus_files,
     entropy_of,
+    find_corpus,
     read_corpus,
     read_files,
     split_documents,
@@ -107,6 +113,63 @@ def test_a_giant_among_documents_stays_in_training(giant: int) -> None:
 def test_a_newline_joins_documents_that_lack_one() -> None:
     split = split_documents([Document("a", b"one"), Document("b", b"two\n")])
     assert np.concatenate([split.train, split.validation]).tobytes() == b"one\ntwo\n"
+
+
+@given(st.text(max_size=60), st.integers(1, 40))
+def test_pieces_are_the_text_and_end_where_they_may(text: str, size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "PIECE_BYTES", max(4, size))
+        document = Document("a", text.encode())
+        pieces = list(Part(document, 0, document.size_bytes).pieces())
+    assert b"".join(pieces) == document.data + (b"" if document.data.endswith(b"\n") else b"\n")
+    for piece in pieces:
+        piece.decode()
+        assert 0 < len(piece) <= max(4, size)
+    for piece in pieces[:-1]:
+        assert piece.endswith(b"\n") or b"\n" not in piece
+
+
+@given(st.binary(max_size=60))
+def test_pieces_of_bytes_that_are_no_text_come_whole_too(data: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "PIECE_BYTES", 4)
+        document = Document("a", data)
+        assert b"".join(Part(document, 0, document.size_bytes).pieces()).removesuffix(b"\n") == data.removesuffix(b"\n")
+
+
+@given(st.lists(st.text(st.sampled_from("a\nü東🙂"), min_size=1, max_size=40), min_size=1, max_size=7))
+def test_the_end_is_held_out_from_a_whole_character_on(texts: list[str]) -> None:
+    documents = [Document(str(number), text.encode()) for number, text in enumerate(texts)]
+    split = split_documents(documents)
+    whole = b"".join(document.read(0, document.size_bytes) for document in documents)
+    assert split.train.tobytes() + split.validation.tobytes() == whole
+    split.train.tobytes().decode()
+    split.validation.tobytes().decode()
+    cut = len(whole) - len(whole) * 6 // 100
+    assert cut <= len(split.train) <= cut + 3
+
+
+def test_a_file_is_read_as_a_document_is(tmp_path: Path) -> None:
+    for number, data in enumerate((b"one", b"two\n", "drei 🙂".encode())):
+        path = tmp_path / f"{number}.txt"
+        path.write_bytes(data)
+        file, document = TextFile.of("a", path), Document("a", data)
+        assert file.size_bytes == document.size_bytes
+        for start in range(file.size_bytes + 1):
+            for stop in range(start, file.size_bytes + 1):
+                assert file.read(start, stop) == document.read(start, stop)
+
+
+def test_a_file_that_changes_while_it_is_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"x" * 100)
+    [text] = find_corpus(path)
+    path.write_bytes(b"x" * 50)
+    with pytest.raises(UsageError, match=r"corpus-unreadable.*shorter|shorter.*corpus-unreadable"):
+        text.read(0, 100)
+    path.unlink()
+    with pytest.raises(UsageError, match="corpus-unreadable"):
+        text.read(0, 100)
 
 
 def test_the_default_corpus_is_shakespeare() -> None:

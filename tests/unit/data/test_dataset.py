@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from emerit.data import Dataset, Fetch, Shard, ShardedCorpus, build_shards, cut_sequences
+from emerit.data import Dataset, Fetch, Shard, ShardedCorpus, build_shards, cut_sequences, cut_shards
 from emerit.data.corpus import CorpusSplit
 from emerit.errors import RefusedError, UnavailableError, UsageError
 from emerit.protocol.manifest import CorpusSpec, ShardSpec
@@ -134,6 +135,38 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="No space"):
         open_dataset(tmp_path, Store(corpus()[1]).fetch).sequences(np.array([0]))
     assert not list(tmp_path.iterdir())
+
+
+def wide(top: int) -> tuple[np.ndarray, ShardedCorpus, CorpusSpec]:
+    """A corpus of two-byte tokens below `top`, one of them top - 1."""
+    tokens = (np.arange(2000) * 7919 % (top - 1)).astype(np.uint16)
+    tokens[1234] = top - 1
+    shards = ShardedCorpus(cut_shards(tokens, CONTEXT, 60), cut_shards(tokens[:600], CONTEXT, 60))
+    return tokens, shards, replace(spec_of(shards), token_bytes=2)
+
+
+def test_wide_tokens_are_read_as_they_were_cut(tmp_path: Path) -> None:
+    tokens, shards, spec = wide(1 << 16)
+    data = Dataset(spec, tmp_path, Store(shards).fetch)
+    assert data.sequences(np.arange(3)).dtype == np.uint16
+    assert np.array_equal(data.sequences(np.arange(249)), cut_sequences(tokens, CONTEXT))
+    again = Dataset(spec, tmp_path, unreachable)
+    assert np.array_equal(again.sequences(np.array([248])), cut_sequences(tokens, CONTEXT)[[248]])
+
+
+def test_a_token_that_the_model_has_not_is_refused(tmp_path: Path) -> None:
+    _, shards, spec = wide(1000)
+    Dataset(spec, tmp_path / "fits", Store(shards).fetch, vocabulary=1000).train.prefetch()
+    data = Dataset(spec, tmp_path, Store(shards).fetch, vocabulary=999)
+    data.sequences(np.array([0]))
+    with pytest.raises(RefusedError, match="shard-token"):
+        data.sequences(np.array([1234 // CONTEXT]))
+
+
+def test_shards_are_mapped_not_read(tmp_path: Path) -> None:
+    data = open_dataset(tmp_path, Store(corpus()[1]).fetch)
+    data.train.prefetch()
+    assert all(isinstance(rows, np.memmap) for rows in data.train._open.values())
 
 
 def test_the_result_is_the_callers_own(tmp_path: Path) -> None:

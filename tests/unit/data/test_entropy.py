@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from emerit.data import byte_counts, entropy_of, unigram_entropy
+from emerit.data import entropy_of, token_counts, unigram_entropy
 
 
 def test_counts_of_any_shape() -> None:
-    counts = byte_counts(np.array([[1, 1], [255, 0]], dtype=np.uint8))
+    counts = token_counts(np.array([[1, 1], [255, 0]], dtype=np.uint8))
     assert counts.shape == (256,)
     assert counts[[0, 1, 255]].tolist() == [1, 2, 1]
     assert counts.sum() == 4
@@ -26,7 +26,7 @@ def test_cross_entropy_by_hand() -> None:
     heldout = np.array([1, 2, 3, 3], dtype=np.uint8)
     by_hand = -(math.log(4 / 260) + math.log(2 / 260) + 2 * math.log(1 / 260)) / 4
     assert unigram_entropy(train, heldout) == pytest.approx(by_hand)
-    assert unigram_entropy(byte_counts(train), heldout) == unigram_entropy(train, heldout)
+    assert unigram_entropy(token_counts(train), heldout) == unigram_entropy(train, heldout)
     assert unigram_entropy(np.empty(0, dtype=np.uint8), heldout) == pytest.approx(math.log(256))
 
 

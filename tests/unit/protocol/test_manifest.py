@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emerit.errors import RefusedError, UsageError
-from emerit.protocol.manifest import CorpusSpec, Manifest, ShardSpec
+from emerit.protocol.manifest import (
+    CODEC_NAMES,
+    DENSE_CODEC_NAMES,
+    LAB_CODEC_NAMES,
+    CodecSpec,
+    CorpusSpec,
+    Manifest,
+    ShardSpec,
+    TokenizerSpec,
+)
 from emerit.protocol.presets import CLOCKS, PRESETS, clock, preset
 from emerit.protocol.types import RunParams
 
@@ -25,7 +34,8 @@ def corpus(context: int, train: int = 10, validation: int = 3, shard: int = 4) -
 
 
 def manifest(name: str = "demo") -> Manifest:
-    return preset(name).manifest("a-run", corpus(preset(name).model.context), bytes(32), bytes(range(32)))
+    base = preset(name).for_tokens(256)
+    return base.manifest("a-run", corpus(base.model.context), bytes(32), bytes(range(32)))
 
 
 def encoded(document: dict[str, Any]) -> bytes:
@@ -77,12 +87,35 @@ def test_a_whole_number_in_a_float_field_is_written_as_a_float() -> None:
         lambda d: d["training"].update(learning_rate=1),
         lambda d: d["training"].update(learning_rate=None),
         lambda d: d["training"].update(assigned_sequences=81),
+        lambda d: d["training"].update(optimiser="sgd"),
+        lambda d: d["training"].update(schedule="linear"),
+        lambda d: d["training"].update(overlap_rounds=2),
+        lambda d: d["training"].pop("muon_momentum"),
+        lambda d: d["outer"].update(momentum_numerator=1),
+        lambda d: d["outer"].update(nesterov=True),
+        lambda d: d["outer"].update(nesterov=0),
+        lambda d: d["outer"].update(nesterov=None),
+        lambda d: d["outer"].pop("nesterov"),
+        lambda d: d["outer"].pop("momentum_numerator"),
         lambda d: d["scoring"].update(own_sequences=81),
         lambda d: d["model"].update(d_model=132),
         lambda d: d["model"].update(vocabulary=512),
         lambda d: d["model"].update(context=64),
-        lambda d: d.update(protocol_version=1),
+        lambda d: d["model"].update(architecture="mine"),
+        lambda d: d["model"].update(source_sha256="00" * 32),
+        lambda d: d["model"].update(architecture="../mine", source_sha256="00" * 32),
+        lambda d: d["model"].pop("architecture"),
+        lambda d: d.update(protocol_version="2"),
+        lambda d: d.update(protocol_version=0),
         lambda d: d.update(tokenizer="bpe"),
+        lambda d: d["tokenizer"].update(name="bpe"),
+        lambda d: d["tokenizer"].update(name="bpe", vocabulary=512, cid="Qm", sha256="00" * 32),
+        lambda d: d["tokenizer"].update(vocabulary=257),
+        lambda d: d["tokenizer"].update(cid="Qm"),
+        lambda d: d["tokenizer"].update(sha256="00" * 32),
+        lambda d: d["corpus"].update(token_bytes=2),
+        lambda d: d["corpus"].update(dataset="poems"),
+        lambda d: d["corpus"].update(dataset_sha256="00" * 32),
         lambda d: d.update(name="A Run"),
         lambda d: d.update(name="a-run\n"),
         lambda d: d.update(initial_seed="0x" + 62 * "0"),
@@ -137,6 +170,45 @@ def test_deep_nesting_and_size_are_refused() -> None:
         Manifest.from_bytes(b" " * ((16 << 20) + 1))
 
 
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda d: d.update(protocol_version=3), "protocol-version"),
+        (lambda d: d.update(protocol_version=3, tokenizer=7, more=[]), "protocol-version"),
+        (lambda d: d["tokenizer"].update(name="unigram"), "tokenizer-unknown"),
+    ],
+)
+def test_what_another_version_wrote_is_told_from_what_is_broken(
+    change: Callable[[dict[str, Any]], object], code: str
+) -> None:
+    with pytest.raises(RefusedError) as caught:
+        Manifest.from_bytes(with_change(change))
+    assert caught.value.code == code
+    assert "Install the version" in caught.value.fix
+
+
+@given(st.integers(257, 1 << 16))
+def test_a_model_s_vocabulary_is_the_tokenizer_s_rounded_up(vocabulary: int) -> None:
+    spec = TokenizerSpec("bpe", vocabulary, "Qm", "00" * 32)
+    base = preset("demo").for_tokens(vocabulary)
+    assert base.model.vocabulary % 64 == 0
+    assert 0 <= base.model.vocabulary - vocabulary < 64
+    text = replace(corpus(base.model.context), token_bytes=2)
+    value = base.manifest("a-run", text, bytes(32), bytes(32), spec)
+    assert Manifest.from_bytes(value.to_bytes()) == value
+    for wrong in (replace(base, model=replace(base.model, vocabulary=base.model.vocabulary + 64)), preset("demo")):
+        if wrong.model.vocabulary != base.model.vocabulary:
+            with pytest.raises(RefusedError, match=r"model\.vocabulary"):
+                wrong.manifest("a-run", text, bytes(32), bytes(32), spec)
+
+
+def test_a_user_s_own_architecture_need_not_divide_its_width() -> None:
+    own = replace(preset("demo").model, architecture="mine", source_sha256="ab" * 32, d_model=129)
+    assert own.d_model == 129
+    with pytest.raises(RefusedError, match="d_model"):
+        replace(preset("demo").model, d_model=129)
+
+
 def test_a_refusal_names_the_field() -> None:
     with pytest.raises(RefusedError, match=r"codec.*k = 0"):
         Manifest.from_bytes(with_change(lambda d: d["codec"].update(k=0)))
@@ -147,6 +219,46 @@ def test_code_cannot_make_a_wrong_manifest_either() -> None:
         replace(manifest().codec, k=0)
     with pytest.raises(RefusedError, match="manifest-invalid"):
         preset("tiny").manifest("a-run", corpus(33), bytes(32), bytes(32))
+
+
+@pytest.mark.parametrize("name", CODEC_NAMES)
+def test_a_run_may_use_every_integer_codec(name: str) -> None:
+    k = 4096 if name in DENSE_CODEC_NAMES else 64
+    codec = CodecSpec(name=name, chunk=4096, k=k, early_rounds=3, early_k=k)
+    made = replace(manifest(), codec=codec)
+    assert Manifest.from_bytes(made.to_bytes()).codec == codec
+
+
+def test_codecs_of_the_lab_and_unknown_ones_are_refused_by_name() -> None:
+    for name in LAB_CODEC_NAMES:
+        with pytest.raises(RefusedError, match=rf"{name} decodes with floats, so it is for the lab"):
+            replace(manifest().codec, name=name)
+    with pytest.raises(RefusedError, match=r"topk-signs is no codec of a run: topk-sign, "):
+        Manifest.from_bytes(with_change(lambda d: d["codec"].update(name="topk-signs")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"k": 4097}, {"early_k": 4097}, {"early_k": 0}, {"early_rounds": -1}, {"early_rounds": 1 << 32}, {"chunk": 255}],
+)
+def test_a_codec_out_of_its_range_is_refused(change: dict[str, int]) -> None:
+    with pytest.raises(RefusedError, match="manifest-invalid"):
+        replace(manifest().codec, **change)
+
+
+@pytest.mark.parametrize("field", ["k", "early_k"])
+def test_dense_codecs_send_whole_chunks(field: str) -> None:
+    spec = CodecSpec(name="ternary", chunk=64, k=64, early_rounds=1, early_k=64)
+    with pytest.raises(RefusedError, match=rf"{field} = 63 must be the chunk"):
+        replace(spec, **{field: 63})
+
+
+def test_the_density_changes_once() -> None:
+    spec = CodecSpec(name="topk-sign", chunk=4096, k=64, early_rounds=2, early_k=512)
+    assert [spec.k_in(number) for number in range(4)] == [512, 512, 64, 64]
+    assert all(replace(spec, early_rounds=0).k_in(number) == 64 for number in range(3))
+    assert [PRESETS["10m"].codec.k_in(number) for number in (0, 49, 50)] == [256, 256, 64]
+    assert {PRESETS[name].codec.k_in(number) for name in ("tiny", "demo", "small") for number in (0, 99)} == {256}
 
 
 def test_a_clock_fits_the_run_s_parameters() -> None:
@@ -193,6 +305,28 @@ def test_a_longer_window_needs_a_longer_memory() -> None:
     assert replace(longer, min_round_seconds=0).fitted().history_rounds == 128
 
 
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_have_none_of_the_options(name: str) -> None:
+    base = preset(name)
+    assert (base.training.optimiser, base.training.schedule, base.training.overlap_rounds) == ("adamw", "cosine", 0)
+    assert not base.outer.has_momentum and not base.outer.nesterov
+    assert base.changed({}, {}) == base
+
+
+def test_a_preset_s_training_can_be_changed() -> None:
+    base = preset("demo")
+    momentum = {"momentum_numerator": 9, "momentum_denominator": 10, "nesterov": True}
+    changed = base.changed({"optimiser": "muon"}, momentum)
+    assert changed.training == replace(base.training, optimiser="muon")
+    assert changed.outer == replace(base.outer, **momentum) and changed.outer.has_momentum
+    value = changed.manifest("a-run", corpus(base.model.context), bytes(32), bytes(32))
+    assert Manifest.from_bytes(value.to_bytes()) == value
+    assert b'"nesterov":true' in value.to_bytes()
+    for training, outer in (({"optimiser": "sgd"}, {}), ({}, {"momentum_numerator": 10})):
+        with pytest.raises(RefusedError, match="manifest-invalid"):
+            base.changed(training, outer)
+
+
 def test_the_demo_preset_is_what_was_measured() -> None:
     demo = preset("demo")
     assert (demo.model.d_model, demo.model.layers, demo.model.heads, demo.model.context) == (128, 4, 4, 128)
@@ -207,3 +341,15 @@ def test_unknown_names_come_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match=r"clock-unknown.*'devnet'"):
         clock("devne")
     assert clock("demo").train_seconds == 60
+
+
+def test_checkpoints_are_a_part_of_their_own_and_may_be_never() -> None:
+    assert [preset(name).checkpoint.every_rounds for name in ("tiny", "demo", "small")] == [4, 4, 10]
+    never = with_change(lambda document: document["checkpoint"].update(every_rounds=0))
+    assert Manifest.from_bytes(never).checkpoint.every_rounds == 0
+    wrong: list[dict[str, object]] = [{"every_rounds": value} for value in (-1, 1 << 32, True, 4.0, "4")]
+    for change in [*wrong, {"every": 4}]:
+        with pytest.raises(RefusedError, match="manifest-invalid"):
+            Manifest.from_bytes(with_change(lambda document, change=change: document["checkpoint"].update(change)))
+    with pytest.raises(RefusedError, match="manifest-invalid"):
+        Manifest.from_bytes(with_change(lambda document: document.pop("checkpoint")))

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from emerit.errors import StateError
-from emerit.model import FlatModel, Gpt, table_hash, tensor_table
+from emerit.model import table_hash
 from emerit.protocol.presets import preset
-from emerit.training import LocalState, export_safetensors, initial_values, state_root, to_float
-from emerit.training.storage import read_tensors, write_tensors
+from emerit.training import LocalState, initial_values, state_root
+from emerit.training.storage import write_tensors
 
 TINY = preset("tiny").model
 
@@ -80,22 +77,6 @@ def test_a_failed_write_leaves_the_old_state(
 def test_a_state_of_another_model_cannot_be_made() -> None:
     with pytest.raises(StateError):
         LocalState.of(TINY, 0, np.zeros(3, dtype=np.int32))
-
-
-def test_exported_model_is_usable_without_emerit(state: LocalState, tmp_path: Path) -> None:
-    path, config_path = export_safetensors(tmp_path / "model.safetensors", TINY, state.values, {"run": "0x1"})
-    tensors = load_file(path)
-    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == dict(tensor_table(TINY))
-    model, flat = Gpt(TINY), FlatModel(TINY)
-    model.load_state_dict(tensors)
-    flat.load(to_float(state.values))
-    tokens = torch.arange(TINY.context)[None]
-    with torch.no_grad():
-        assert torch.equal(model(tokens), flat.module(tokens))
-    config = json.loads(config_path.read_text())
-    assert config["model"]["d_model"] == TINY.d_model
-    assert config["metadata"] == {"run": "0x1", "format": "pt", "state_root": state.root.hex()}
-    assert read_tensors(path)[1] == config["metadata"]
 
 
 def _assert_corrupt(path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from emerit.chain.transactions import Sender
 from emerit.errors import UnavailableError
+from emerit.protocol.assignment import overlapped_seed
 from emerit.protocol.types import Phase
 from emerit.run.pending import load_pending
 from emerit.run.state import StateFollower
@@ -183,3 +185,17 @@ def test_with_hardly_any_time_left_the_vote_abstains_and_is_committed_all_the_sa
     lanes = [int.from_bytes(pending.vector[at : at + 2], "big") for at in range(0, len(pending.vector), 2)]
     assert lanes[2:4] == [0xFFFF, 0xFFFF]
     assert TINY.scoring.loss_unit * lanes[0] > 0
+
+
+@pytest.mark.parametrize("overlap", [0, 1])
+def test_it_scores_by_the_seed_that_assigned_the_work(tmp_path: Path, overlap: int) -> None:
+    it = stage(tmp_path)
+    made = it.ballot.context.manifest
+    training = replace(made.training, overlap_rounds=overlap)
+    it.ballot.context = replace(it.ballot.context, manifest=replace(made, training=training))
+    before = bytes([9]) * 32
+    it.client.opened = lambda number: SimpleNamespace(assign_seed=before) if number == 3 else None  # type: ignore[attr-defined]
+    seen: list[bytes] = []
+    it.ballot.scorer.score = lambda seeds, *_, **__: seen.append(seeds.assign_seed)  # type: ignore[assignment,func-returns-value]
+    assert it.vote() is None
+    assert seen == [overlapped_seed(before) if overlap else bytes(32)]
