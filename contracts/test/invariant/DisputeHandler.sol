@@ -98,10 +98,7 @@ abstract contract DisputeHandler is SettleHandler {
         (uint32[] memory indices, uint16[] memory lanes) = _signersOf(hash);
         RunParams memory p = run.params();
         uint256 capWei = uint256(p.slashRounds) * p.rewardRateWeiPerSecond * p.nominalRoundSeconds;
-        uint256 weight;
-        for (uint256 i = 0; i < lanes.length; i++) {
-            weight += lanes[i];
-        }
+        uint256 weight = _sum(lanes);
         for (uint256 i = 0; i < lanes.length; i++) {
             _slash(indices[i], capWei * lanes[i] / weight, to);
         }
@@ -156,6 +153,18 @@ abstract contract DisputeHandler is SettleHandler {
             run.punishEquivocation(round, index, address(0), 0);
         }
         count("equivocated");
+        _punishAgain(round, index);
+    }
+
+    /// @dev Once is enough, with a precommitment or without.
+    function _punishAgain(uint32 round, uint32 index) private {
+        try run.punishEquivocation(round, index, challenger, bytes32("salt")) {
+            _refusedPassed++;
+        } catch {}
+        vm.warp(block.timestamp + run.params().answerSeconds);
+        try run.punishEquivocation(round, index, address(0), 0) {
+            _refusedPassed++;
+        } catch {}
     }
 
     /// @dev Everybody who missed an act in one of the last rounds.
@@ -195,6 +204,9 @@ abstract contract DisputeHandler is SettleHandler {
         (bool found, bytes32 hash) = _someDisputable();
         if (!found) return;
         (Header memory header,) = _open(hash);
+        // Sometimes so late that the answer is due after the window.
+        uint256 late = run.finalAt(header.body.round) - 1 - pick(run.params().answerSeconds);
+        if (chance(1, 3)) vm.warp(max(block.timestamp, late));
         _demand(hash, uint32(pick(header.tree.leafCount)));
     }
 
@@ -292,22 +304,45 @@ abstract contract DisputeHandler is SettleHandler {
         Note storage n = _notes[hash];
         (Header memory header, Leaf[] memory leaves) = _open(hash);
         bool hidden = n.wrong == Wrong.Withheld || (n.wrong == Wrong.Index && n.index == a.index);
-        bytes32[] memory proof = Tree.proof(Tree.build(leaves), a.index);
-        vm.startPrank(answerer);
         if (hidden) {
-            try run.answer(_opened(header), leaves[a.index], proof) {
-                _refusedPassed++;
-            } catch {}
-            vm.stopPrank();
+            if (_showHidden(hash, a.index)) _refusedPassed++;
             return;
         }
+        bytes32[] memory proof = Tree.proof(Tree.build(leaves), a.index);
         uint256 before = answerer.balance;
+        vm.prank(answerer);
         run.answer(_opened(header), leaves[a.index], proof);
-        vm.stopPrank();
         assertEq(answerer.balance - before, a.bondWei / 2, "half of the bond");
         _answeredWei += a.bondWei - a.bondWei / 2;
         _dropAsked(i);
         count("answered");
+    }
+
+    /// @dev Answers a demand for a leaf that can't be shown; whether that was taken.
+    function _showHidden(bytes32 hash, uint32 index) internal returns (bool) {
+        (Header memory header, Leaf[] memory leaves) = _open(hash);
+        bytes32[] memory proof = _proofIn(hash, leaves, index);
+        vm.prank(answerer);
+        try run.answer(_opened(header), leaves[index], proof) {
+            return true;
+        } catch {
+            return false;
+        }
+    }
+
+    /// @dev The siblings of a leaf: up to the root, also where that has a level too many.
+    function _proofIn(bytes32 hash, Leaf[] memory leaves, uint32 index)
+        internal
+        view
+        returns (bytes32[] memory proof)
+    {
+        proof = Tree.proof(Tree.build(leaves), index);
+        if (_notes[hash].wrong != Wrong.Withheld) return proof;
+        bytes32[] memory longer = new bytes32[](proof.length + 1);
+        for (uint256 i = 0; i < proof.length; i++) {
+            longer[i] = proof[i];
+        }
+        return longer;
     }
 
     function _dropAsked(uint256 i) private {

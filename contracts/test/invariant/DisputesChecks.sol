@@ -66,8 +66,37 @@ abstract contract DisputesChecks is RoundsChecks {
             run.demand{value: bondWei}(opened, n.index);
             (, deadline) = _demandState(n.round, n.attempt, n.index);
         }
-        if (block.timestamp <= deadline) vm.warp(deadline + 1);
+        if (block.timestamp <= deadline) {
+            assertFalse(_showHidden(hash, n.index), "shown");
+            vm.warp(deadline + 1);
+        }
         return true;
+    }
+
+    function check_anOpenDemandHoldsItsHeader() external {
+        bytes32 held;
+        Asked memory last;
+        for (uint256 i = 0; i < _asked.length; i++) {
+            Asked memory a = _asked[i];
+            (bool current, bytes32 hash) = _standing(a.round, a.attempt);
+            (, uint64 deadline) = _demandState(a.round, a.attempt, a.index);
+            uint256 until = deadline + run.params().answerSeconds;
+            if (!current || block.timestamp >= until) continue;
+            (held, last) = (hash, a);
+            uint256 now_ = block.timestamp;
+            // In the last second, nor is any header after it.
+            vm.warp(until - 1);
+            assertFalse(run.isFinal(a.round), "final");
+            assertFalse(run.isFinal(_notes[_headHash()].round), "a later one is final");
+            vm.warp(now_);
+        }
+        if (held == 0) return;
+        (, uint64 dueAt) = _demandState(last.round, last.attempt, last.index);
+        vm.warp(dueAt + run.params().answerSeconds - 1);
+        (Header memory header,) = _open(held);
+        if (!_isFinalTree(header)) assertFalse(_claimEverything(held), "claimed");
+        run.timeout(last.round, last.index);
+        assertEq(run.headerHash(last.round), 0, "stands");
     }
 
     function check_aFinalHeaderCannotFall() external {

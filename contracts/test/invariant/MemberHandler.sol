@@ -77,11 +77,24 @@ abstract contract MemberHandler is Ghost {
     function _rekey() private {
         Entry memory e = _anybody();
         if (e.operator == address(0)) return;
+        _rekeyToAnothers(e);
         uint256 newKey = _keyOf("rekey", _rekeys++);
         address operator = vm.addr(newKey);
         _keys[operator] = newKey;
         vm.prank(e.account);
         stakes.setOperator(address(run), operator);
+    }
+
+    /// @dev Neither the key that somebody else has, nor the first that it had.
+    function _rekeyToAnothers(Entry memory e) private {
+        Entry memory other = _anybody();
+        if (other.index == e.index) return;
+        bool first = other.operator == address(0) || chance(1, 2);
+        address taken = first ? vm.addr(_keyOf("operator", other.index)) : other.operator;
+        vm.prank(e.account);
+        try stakes.setOperator(address(run), taken) {
+            _refusedPassed++;
+        } catch {}
     }
 
     /// @dev Whoever can. (That nobody else can is `invariant_lockedStakeCannotLeave`.)

@@ -4,6 +4,7 @@ pragma solidity 0.8.34;
 import {ClaimLeaf, Header, Leaf} from "../../src/types/Types.sol";
 import {Tree} from "../utils/Tree.sol";
 import {DisputeHandler} from "./DisputeHandler.sol";
+import {Wrong} from "./Ghost.sol";
 
 /// @dev The sponsor, those who are paid, and junk from strangers.
 abstract contract MoneyHandler is DisputeHandler {
@@ -77,16 +78,16 @@ abstract contract MoneyHandler is DisputeHandler {
         if (_claimEverything(_final[_final.length - 1])) count("claimedMany");
     }
 
-    /// @dev A leaf of a header that is not final, or one that is not in the tree.
+    /// @dev A leaf of a header that is not final, one that is not in the tree, or one at the wrong depth.
     function claimWrongly(uint256 seed) external handler(seed) {
         if (_headers.length == 0) return;
         bytes32 hash = _headers[pick(_headers.length)];
         (Header memory header, Leaf[] memory leaves) = _open(hash);
         uint32 index = uint32(pick(leaves.length));
         ClaimLeaf memory leaf = _claimLeaf(leaves[index]);
-        bytes32[] memory proof = Tree.proof(Tree.build(leaves), index);
+        bytes32[] memory proof = _proofIn(hash, leaves, index);
         bool isFinal = run.headerHash(header.body.round) == hash && run.isFinal(header.body.round);
-        if (isFinal || _isFinalTree(header)) {
+        if (_notes[hash].wrong != Wrong.Withheld && (isFinal || _isFinalTree(header))) {
             uint256 kind = pick(4);
             if (kind == 0) leaf.cumulativeAmountWei += 1 + uint128(pick(1e18));
             if (kind == 1) leaf.account = stranger;
@@ -106,7 +107,7 @@ abstract contract MoneyHandler is DisputeHandler {
     }
 
     /// @dev A header that fell, or was not final, may have the very tree of one that is.
-    function _isFinalTree(Header memory header) private view returns (bool) {
+    function _isFinalTree(Header memory header) internal view returns (bool) {
         for (uint256 i = 0; i < _final.length; i++) {
             (Header memory other,) = _open(_final[i]);
             if (other.tree.root == header.tree.root) return true;

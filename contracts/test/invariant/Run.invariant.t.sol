@@ -105,6 +105,10 @@ contract DisputesInvariants is RunInvariants {
         history.check_everyWrongHeaderCanFallInTime();
     }
 
+    function invariant_anOpenDemandHoldsItsHeader() external {
+        history.check_anOpenDemandHoldsItsHeader();
+    }
+
     function invariant_aFinalHeaderCannotFall() external {
         history.check_aFinalHeaderCannotFall();
     }

@@ -3,6 +3,7 @@ pragma solidity 0.8.34;
 
 import {Entry, Header, Leaf, Phase, Role, Status} from "../../src/types/Types.sol";
 import {HonestSettlement} from "../utils/HonestSettlement.sol";
+import {Tree} from "../utils/Tree.sol";
 import {Wrong} from "./Ghost.sol";
 import {RoundHandler} from "./RoundHandler.sol";
 
@@ -59,8 +60,13 @@ abstract contract SettleHandler is RoundHandler {
         if (signers.length == 0) return;
         _waitForSettling(round);
         if (run.status().phase == Phase.Expired) return;
-        uint256 kind = pick(12);
-        Header memory h = plan.header;
+        bytes memory blob = abi.encode(plan.header);
+        for (uint256 kind = pick(3); kind < 12; kind += 3) {
+            _settleImpossibly(abi.decode(blob, (Header)), signers, kind);
+        }
+    }
+
+    function _settleImpossibly(Header memory h, Entry[] memory signers, uint256 kind) private {
         if (kind == 0) h.body.run = stranger;
         if (kind == 1) h.body.round = h.body.round == 0 ? 7 : h.body.round - 1;
         if (kind == 2) h.body.attempt += 1 + uint32(pick(300));
@@ -68,7 +74,7 @@ abstract contract SettleHandler is RoundHandler {
         if (kind == 4) h.body.reveals = keccak256("reveals");
         if (kind == 5) h.body.budgetWei += uint128(1 + pick(1e18));
         if (kind == 6) h.tree.leafCount += 1;
-        if (kind == 7) h.tree.totalAmountWei = _headTotal() + plan.header.body.budgetWei + 1;
+        if (kind == 7) h.tree.totalAmountWei = _headTotal() + h.body.budgetWei + 1;
         if (kind == 8) {
             if (_headTotal() == 0) return;
             h.tree.totalAmountWei = _headTotal() - 1;
@@ -181,7 +187,13 @@ abstract contract SettleHandler is RoundHandler {
         // Lies are told so that the rest fits, or not.
         if (chance(1, 2) && (wrong == Wrong.Amount || wrong == Wrong.Weight)) _fixSums(plan);
         plan.header = _headerOver(plan.round, plan.leaves, plan.totals);
-        if (wrong == Wrong.Withheld) plan.header.tree.root = keccak256(abi.encode("withheld", pick(1e18)));
+        if (wrong == Wrong.Withheld) {
+            // Unknown leaves, or a level too many: no leaf can be shown either way.
+            bytes32 root = plan.header.tree.root;
+            bool deep = chance(1, 2);
+            plan.header.tree.root =
+                deep ? Tree.parent(root, 0) : keccak256(abi.encode("withheld", pick(1e18)));
+        }
         return true;
     }
 
@@ -234,22 +246,32 @@ abstract contract SettleHandler is RoundHandler {
         }
     }
 
-    /// @dev Leaves out signers until there is no quorum.
-    function _tooFew(Entry[] memory signers) private view returns (Entry[] memory few) {
+    /// @dev As many signers as are no quorum, from a random one on.
+    function _tooFew(Entry[] memory signers) private returns (Entry[] memory few) {
         uint32 round = run.status().round;
-        (bytes32 lanes,) = run.seatsOf(round);
-        uint256 total;
-        for (uint256 v = 0; v < 16; v++) {
-            total += uint16(uint256(lanes) >> (16 * v));
-        }
+        uint256 total = _votes(round);
+        uint256 from = pick(signers.length);
         uint256 signed;
         uint256 found;
-        while (found < signers.length && 3 * (signed + _laneOf(signers[found], round)) < 2 * total) {
-            signed += _laneOf(signers[found++], round);
+        bool[] memory chosen = new bool[](signers.length);
+        for (uint256 i = 0; i < signers.length; i++) {
+            uint256 at = (from + i) % signers.length;
+            uint256 lane = _laneOf(signers[at], round);
+            if (3 * (signed + lane) >= 2 * total) continue;
+            (signed, found, chosen[at]) = (signed + lane, found + 1, true);
         }
         few = new Entry[](found);
-        for (uint256 i = 0; i < found; i++) {
-            few[i] = signers[i];
+        // By slot, as signatures must be.
+        for (uint256 i = signers.length; i > 0; i--) {
+            if (chosen[i - 1]) few[--found] = signers[i - 1];
+        }
+    }
+
+    /// @dev All voting weight in the round.
+    function _votes(uint32 round) private view returns (uint256 total) {
+        (bytes32 lanes,) = run.seatsOf(round);
+        for (uint256 v = 0; v < 16; v++) {
+            total += uint16(uint256(lanes) >> (16 * v));
         }
     }
 
@@ -319,6 +341,7 @@ abstract contract SettleHandler is RoundHandler {
         uint32 attempt = plan.header.body.attempt;
         (uint32[] memory indices, uint16[] memory lanes) =
             _signersNow(run.roundInfo(round).signerMask, _openSeen);
+        if (3 * _sum(lanes) < 2 * _votes(_openSeen)) _refusedPassed++;
         Note storage n = _notes[hash];
         n.round = round;
         n.attempt = attempt;
@@ -354,6 +377,12 @@ abstract contract SettleHandler is RoundHandler {
             if ((mask >> v) & 1 == 0) continue;
             indices[found] = seats[v];
             lanes[found++] = uint16(uint256(all) >> (16 * v));
+        }
+    }
+
+    function _sum(uint16[] memory lanes) internal pure returns (uint256 weight) {
+        for (uint256 i = 0; i < lanes.length; i++) {
+            weight += lanes[i];
         }
     }
 
