@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from emerit.codec.compress import compress
+from emerit.codec.registry import integer_codec
 from emerit.codec.update import SparseUpdate
 from emerit.protocol.manifest import Manifest
 from emerit.training.inner import ErrorFeedback, InnerTrainer
@@ -46,7 +46,7 @@ class Worker(Protocol):
 
 
 class HonestWorker:
-    """AdamW for H steps, pseudo-gradient into error feedback, top-k with sign and chunk scale (SparseLoCo)."""
+    """AdamW for H steps, pseudo-gradient into error feedback, then the run's codec (SparseLoCo)."""
 
     def __init__(self, manifest: Manifest, folder: Path, private_seed: bytes) -> None:
         self.manifest = manifest
@@ -65,10 +65,9 @@ class HonestWorker:
         if task.should_stop():
             return None
         self.last_losses = result.losses
-        codec = self.manifest.codec
-        update, sent = compress(self.feedback.accumulate(result.delta), codec.chunk, codec.k)
-        self.feedback.subtract(sent, task.round)
-        return update
+        spec = self.manifest.codec
+        codec, k = integer_codec(spec.name), spec.k_in(task.round)
+        return self.feedback.compress(result.delta, codec, spec.chunk, k, task.round)
 
     def returned(self, round_number: int, update: SparseUpdate) -> None:
         """Give the sent part back to the error feedback: it was not applied."""

@@ -29,7 +29,14 @@ CONFIG_FILE = "emerit.toml"
 ENV_PREFIX = "EMERIT_"
 CONFIG_ENV = "EMERIT_CONFIG"
 # Variables with our prefix that are no settings: read elsewhere, or by the entry point of the containers.
-OTHER_VARIABLES = ("EMERIT_CONFIG", "EMERIT_DEMO_DIR", "EMERIT_HOME", "EMERIT_PASSWORD", "EMERIT_WALLET")
+OTHER_VARIABLES = (
+    "EMERIT_CONFIG",
+    "EMERIT_DEMO_DIR",
+    "EMERIT_HOME",
+    "EMERIT_KERNELS",
+    "EMERIT_PASSWORD",
+    "EMERIT_WALLET",
+)
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 

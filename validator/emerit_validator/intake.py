@@ -22,7 +22,7 @@ from emerit.errors import EmeritError, RefusedError, UnavailableError
 from emerit.protocol.assignment import trainer_capacity
 from emerit.protocol.types import ContributionReveal
 from emerit.run.context import RunContext
-from emerit.run.contributions import expected_blob
+from emerit.run.contributions import expected_blob, most_blob_bytes
 from emerit.run.node import NodeLoop
 from emerit.scoring import reasons
 from emerit.scoring.fast_checks import check_not_empty
@@ -192,7 +192,7 @@ class Intake:
             return True
 
     def _fetch(self, wanted: _Wanted, seconds: float) -> SparseUpdate:
-        limit = self.context.manifest.limits.max_blob_bytes
+        limit = most_blob_bytes(self.context.manifest, self.round)
         blob = self.context.fetch(wanted.reveal.cid, wanted.reveal.content_hash, limit, seconds)
         expected = expected_blob(self.context, self.round, wanted.account, self.base_state_root)
         _, update = decode_blob(blob, expected, limit)

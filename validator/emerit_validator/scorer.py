@@ -94,7 +94,7 @@ class Scorer:
         random_ids, own_ids = self._ids(seeds, intake)
         random_tokens = self.dataset.sequences(random_ids)
         updates = clip_scales(intake.accepted, last_consensus)
-        clusters = find_clusters(updates, last_consensus, manifest.codec.chunk, manifest.codec.k)
+        clusters = find_clusters(updates, last_consensus, manifest.codec.chunk, manifest.codec.k_in(intake.round))
         before = self._losses_before(state, random_tokens)
         self.model.load(to_float(state.values))
         measured = evaluate_round(

@@ -5,13 +5,9 @@ Layout, all integers little-endian::
     magic "EMRT"  u16 version  u16 codec  u32 extension length, must be 0
     u64 chain id  20 run  u32 round  20 account  32 base state root  32 tensor table hash
     u64 size  u32 chunk  u32 k
-    u16 scales[n_chunks]
-    signs       one bit for every entry of a chunk whose scale is not 0; 1 is minus
-    remainders  r bits for each of them (Golomb-Rice, see `emerit.codec.rice`)
-    quotients   unary
+    body of the codec: see `emerit.codec.topk` and `emerit.codec.dense`
 
-Chunks with scale 0 take no more than their scale. Lengths follow from size, chunk, k and scales, so none is
-written; each of the last three parts is filled up to whole bytes with zero bits.
+Lengths follow from size, chunk, k and the chunk scales that a body begins with, so none is written.
 """
 
 from __future__ import annotations
@@ -19,33 +15,18 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-import numpy as np
 from eth_utils.address import to_checksum_address
 
 from emerit.codec.reader import Bytes, Reader
-from emerit.codec.rice import (
-    gaps_of,
-    pack_bits,
-    pack_quotients,
-    pack_remainders,
-    rice_parameter,
-    unary_bits_at_most,
-)
-from emerit.codec.update import (
-    SparseUpdate,
-    check_shape,
-    chunk_lengths,
-    first_indices,
-    kept_per_chunk,
-    kept_total,
-)
+from emerit.codec.registry import integer_codec, integer_codec_by_number
+from emerit.codec.topk import TopkSign
+from emerit.codec.update import SparseUpdate
 from emerit.errors import UsageError
-from emerit.protocol import minifloat
 from emerit.protocol.types import check_address, check_hash, check_uint
 
 MAGIC = b"EMRT"
 VERSION = 1
-CODEC_TOPK_SIGN = 1
+CODEC_TOPK_SIGN = TopkSign.number
 _HEADER = struct.Struct("<4sHHIQ20sI20s32s32sQII")
 HEADER_BYTES = _HEADER.size
 
@@ -124,40 +105,25 @@ _REFUSALS = (
 )
 
 
-def largest_blob_bytes(size: int, chunk: int, k: int) -> int:
+def largest_blob_bytes(size: int, chunk: int, k: int, codec: str = TopkSign.name) -> int:
     """Return the length in bytes of the longest blob that `decode_blob` can accept for this shape.
 
-    Raises UsageError `codec-shape`.
+    Raises UsageError `codec-shape`, `codec-unknown` or `codec-lab-only`.
     """
-    check_shape(size, chunk, k)
-    kept = kept_total(size, chunk, k)
-    r = rice_parameter(chunk, k)
-    unary = unary_bits_at_most(size - kept, kept, r)
-    return HEADER_BYTES + 2 * -(-size // chunk) + sum(-(-bits // 8) for bits in (kept, kept * r, unary))
+    return HEADER_BYTES + integer_codec(codec).largest_bytes(size, chunk, k)
 
 
 def encode_blob(header: BlobHeader, update: SparseUpdate) -> bytes:
     """Return the one encoding of a contribution.
 
-    Raises UsageError `update-invalid` when the update is not in its one form, or is not what the header says.
+    Raises UsageError `update-invalid` when the update is not in its codec's one form or not what the
+    header says, `codec-unknown` when the header names no codec of a run.
     """
-    update.check()
-    declared = (header.codec_id, header.size, header.chunk, header.k)
-    if declared != (CODEC_TOPK_SIGN, update.size, update.chunk, update.k):
-        raise UsageError("update-invalid", "The header declares another codec or shape than the update has.")
-    live = update.live()
-    counts = np.where(update.scales != 0, update.kept(), 0)
-    gaps = gaps_of(update.indices[live] % update.chunk, counts)
-    r = rice_parameter(update.chunk, update.k)
-    return b"".join(
-        (
-            _pack_header(header),
-            update.scales.astype("<u2").tobytes(),
-            pack_bits(update.signs[live] < 0),
-            pack_remainders(gaps, r),
-            pack_quotients(gaps, r),
-        )
-    )
+    codec = integer_codec_by_number(header.codec_id)
+    codec.check(update)
+    if (header.size, header.chunk, header.k) != (update.size, update.chunk, update.k):
+        raise UsageError("update-invalid", "The header declares another shape than the update has.")
+    return _pack_header(header) + codec.write(update)
 
 
 def decode_blob(data: Bytes, expected: BlobExpectation, max_bytes: int) -> tuple[BlobHeader, SparseUpdate]:
@@ -169,29 +135,18 @@ def decode_blob(data: Bytes, expected: BlobExpectation, max_bytes: int) -> tuple
     Raises:
         RefusedError: `blob-too-large`, `blob-truncated`, `blob-magic`, `blob-version`, `blob-extension`,
             `blob-codec`, `blob-wrong-chain`, `blob-wrong-run`, `blob-wrong-round`, `blob-wrong-author`,
-            `blob-wrong-base`, `blob-wrong-table`, `blob-shape`, `blob-scale`, `blob-gaps`, `blob-padding`,
-            `blob-trailing`.
-        UsageError: `codec-shape` when the expectation itself is impossible.
+            `blob-wrong-base`, `blob-wrong-table`, `blob-shape`, `blob-scale`, `blob-level`, `blob-gaps`,
+            `blob-padding`, `blob-trailing`.
+        UsageError: `codec-shape` or `codec-unknown` when the expectation itself is impossible.
     """
     size, chunk, k = expected.size, expected.chunk, expected.k
-    check_shape(size, chunk, k)
+    codec = integer_codec_by_number(expected.codec_id)
+    codec.check_shape(size, chunk, k)
     reader = Reader(data, "blob", max_bytes)
     header = _read_header(reader, expected.header())
-    scales = np.frombuffer(reader.take(2 * -(-size // chunk), "scales"), dtype="<u2").astype(np.uint16)
-    if np.any(scales == minifloat.ABSTAIN):
-        reader.refuse("scale", "has a scale of 0xFFFF, which is no number")
-    kept = kept_per_chunk(size, chunk, k)
-    counts = np.where(scales != 0, kept, 0)
-    minus = reader.take_bits(int(counts.sum()), "signs")
-    places = reader.take_places(counts, chunk_lengths(size, chunk), rice_parameter(chunk, k))
+    update = codec.read(reader, size, chunk, k)
     reader.finish()
-
-    live = np.repeat(scales != 0, kept)
-    indices = first_indices(size, chunk, k)
-    indices[live] = places + np.repeat(np.arange(len(scales)) * chunk, counts)
-    signs = np.ones(len(indices), dtype=np.int8)
-    signs[live] = 1 - 2 * minus.view(np.int8)
-    return header, SparseUpdate(size, chunk, k, indices, signs, scales)
+    return header, update
 
 
 def _pack_header(header: BlobHeader) -> bytes:

@@ -7,7 +7,9 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from emerit.codec.rice import places_of, unary_bits_at_most, unpack_remainders
+from emerit.codec import kernels
+from emerit.codec.rice import places_of, rice_parameter, unary_bits_at_most, unpack_remainders
+from emerit.codec.update import chunk_lengths, first_indices, kept_per_chunk
 from emerit.errors import RefusedError
 
 Bytes = bytes | bytearray | memoryview
@@ -87,6 +89,42 @@ class Reader:
         if np.any(last >= lengths[occupied]):
             self.refuse("gaps", "has a position outside its chunk")
         return places
+
+    def take_chunk_places(self, scales: NDArray[np.uint16], size: int, chunk: int, k: int) -> NDArray[np.int64]:
+        """Return int64[n], increasing: the positions of all entries, placeholders of chunks with scale 0 included.
+
+        Raises as `take_places`; what the compiled kernels refuse is read again by numpy, which says why.
+        """
+        r = rice_parameter(chunk, k)
+        kept = kept_per_chunk(size, chunk, k)
+        counts = np.where(scales != 0, kept, 0)
+        indices = self._native_places(scales, counts, size, chunk, k, r)
+        if indices is not None:
+            return indices
+        places = self.take_places(counts, chunk_lengths(size, chunk), r)
+        indices = first_indices(size, chunk, k)
+        indices[np.repeat(scales != 0, kept)] = places + np.repeat(np.arange(len(scales)) * chunk, counts)
+        return indices
+
+    def _native_places(
+        self, scales: NDArray[np.uint16], counts: NDArray[np.int64], size: int, chunk: int, k: int, r: int
+    ) -> NDArray[np.int64] | None:
+        module = kernels.native(size)
+        if module is None:
+            return None
+        count = int(counts.sum())
+        low_bytes = (count * r + 7) // 8
+        self.need(low_bytes + (count + 7) // 8, "positions")
+        most_bits = unary_bits_at_most(size - count, count, r)
+        middle = self._at + low_bytes
+        low = np.array(self._data[self._at : middle], dtype=np.uint8)
+        high = np.array(self._data[middle : middle + (most_bits + 7) // 8], dtype=np.uint8)
+        indices = np.empty(int(kept_per_chunk(size, chunk, k).sum()), dtype=np.int64)
+        bits = module.read_gaps(low, high, min(most_bits, 8 * len(high)), scales, size, chunk, k, r, indices)
+        if bits < 0:
+            return None
+        self._at = middle + (bits + 7) // 8
+        return indices
 
     def finish(self) -> None:
         """Raise RefusedError `<kind>-trailing` unless everything was read."""

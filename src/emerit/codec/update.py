@@ -1,4 +1,4 @@
-"""What a contribution holds between compression and bytes: kept positions, signs and one scale per chunk."""
+"""What a contribution holds between compression and bytes: positions, integer levels and one scale per chunk."""
 
 from __future__ import annotations
 
@@ -54,28 +54,29 @@ def first_indices(size: int, chunk: int, k: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class SparseUpdate:
-    """A pseudo-gradient as it is sent: of each chunk of `chunk` entries `kept_per_chunk`, all of one magnitude.
+    """A pseudo-gradient as any integer codec sends it: of each chunk `kept_per_chunk` entries, level times scale.
 
-    `indices` int64[n], global, strictly increasing; `signs` int8[n], +1 or -1; `scales` uint16[n_chunks],
-    minifloat codes of integers in units of 2^-24. A chunk with scale 0 says nothing, so it has one form only:
-    its first entries, all +1 (see `live`). Arrays are not copied; treat them as read-only.
+    `indices` int64[n], global, strictly increasing; `levels` int8[n], from -127 to 127: which of them occur is the
+    codec's choice, +1 and -1 for top-k sign; `scales` uint16[n_chunks], minifloat codes of integers in units of 2^-24.
+    An entry of level 0 was sent all the same: it counts as a sender of 0. A chunk with scale 0 says nothing, so it has
+    one form only: its first entries, all +1 (see `live`). Arrays are not copied; treat them as read-only.
     """
 
     size: int
     chunk: int
     k: int
     indices: NDArray[np.int64]
-    signs: NDArray[np.int8]
+    levels: NDArray[np.int8]
     scales: NDArray[np.uint16]
 
     def __eq__(self, other: object) -> bool:
-        """Two updates are equal when shape, positions, signs and scales are."""
+        """Two updates are equal when shape, positions, levels and scales are."""
         if not isinstance(other, SparseUpdate):
             return NotImplemented
         return (
             (self.size, self.chunk, self.k) == (other.size, other.chunk, other.k)
             and np.array_equal(self.indices, other.indices)
-            and np.array_equal(self.signs, other.signs)
+            and np.array_equal(self.levels, other.levels)
             and np.array_equal(self.scales, other.scales)
         )
 
@@ -103,24 +104,27 @@ class SparseUpdate:
         return minifloat.decode_array(self.scales)
 
     def values(self) -> NDArray[np.int64]:
-        """Return int64[n]: sign * scale of every entry in units of 2^-24."""
-        return np.repeat(self.scale_units(), self.kept()) * self.signs
+        """Return int64[n]: level * scale of every entry in units of 2^-24."""
+        return np.repeat(self.scale_units(), self.kept()) * self.levels
 
     def dense(self) -> NDArray[np.float32]:
-        """Return float32[size]: the update as a vector (exact: a scale has at most 12 significant bits)."""
+        """Return float32[size]: the update as a vector (exact: level and scale have at most 19 significant bits)."""
         out = np.zeros(self.size, dtype=np.float32)
         out[self.indices] = self.values() * UNIT
         return out
 
     def check(self) -> None:
-        """Raise UsageError `update-invalid` unless this is the one form of a valid update (see the class)."""
+        """Raise UsageError `update-invalid` unless this is the one form of a valid update (see the class).
+
+        Which levels a codec allows is for `Codec.check`.
+        """
         check_shape(self.size, self.chunk, self.k)
         total = kept_total(self.size, self.chunk, self.k)
         wrong = _wrong_arrays(self, total)
         if not wrong and np.any(self.scales == minifloat.ABSTAIN):
             wrong = "a scale is 0xFFFF"
-        if not wrong and not np.all(np.abs(self.signs) == 1):
-            wrong = "a sign is not +1 or -1"
+        if not wrong and np.any(self.levels == -128):
+            wrong = "a level is -128"
         if not wrong and not np.array_equal(self.indices // self.chunk, self.entry_chunks()):
             wrong = "a chunk has the wrong number of entries"
         if not wrong and (np.any(np.diff(self.indices) <= 0) or self.indices[-1] >= self.size):
@@ -128,17 +132,22 @@ class SparseUpdate:
         if not wrong:
             silent = ~self.live()
             firsts = first_indices(self.size, self.chunk, self.k)
-            if np.any(self.signs[silent] != 1) or np.any(self.indices[silent] != firsts[silent]):
+            if np.any(self.levels[silent] != 1) or np.any(self.indices[silent] != firsts[silent]):
                 wrong = "a chunk with scale 0 is not in its one form"
         if wrong:
-            raise UsageError("update-invalid", f"The update cannot be encoded: {wrong}.", "Use emerit.codec.compress.")
+            raise invalid(wrong)
+
+
+def invalid(wrong: str) -> UsageError:
+    """Return the error for an update that is not in the form its codec sends."""
+    return UsageError("update-invalid", f"The update cannot be encoded: {wrong}.", "Use emerit.codec.compress.")
 
 
 def _wrong_arrays(update: SparseUpdate, total: int) -> str:
     """Return what is wrong with the types or shapes of an update's arrays, or nothing."""
     wanted = (
         ("indices", update.indices, np.int64, total),
-        ("signs", update.signs, np.int8, total),
+        ("levels", update.levels, np.int8, total),
         ("scales", update.scales, np.uint16, update.chunks),
     )
     for name, array, dtype, length in wanted:

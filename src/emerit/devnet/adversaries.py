@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from emerit.codec.update import SparseUpdate, kept_per_chunk
+from emerit.codec.registry import integer_codec
+from emerit.codec.update import UNIT, SparseUpdate, kept_per_chunk
 from emerit.model.table import parameter_count
 from emerit.protocol.manifest import Manifest
 from emerit.protocol.minifloat import encode
@@ -31,16 +32,19 @@ class NoiseWorker:
     def work(self, task: Task) -> SparseUpdate | None:
         """Return well-formed noise."""
         codec, size = self.manifest.codec, parameter_count(self.manifest.model)
-        rng = np.random.default_rng([self.seed, task.round])
+        k, rng = codec.k_in(task.round), np.random.default_rng([self.seed, task.round])
+        if codec.name != "topk-sign":
+            noise = rng.standard_normal(size, dtype=np.float32) * np.float32(NOISE_SCALE * UNIT)
+            return integer_codec(codec.name).compress(noise, codec.chunk, k)[0]
         indices, chunks = [], 0
-        for start, count in _chunks(size, codec.chunk, codec.k):
+        for start, count in _chunks(size, codec.chunk, k):
             length = min(codec.chunk, size - start)
             indices.append(start + np.sort(rng.choice(length, count, replace=False)))
             chunks += 1
         places = np.concatenate(indices).astype(np.int64)
         signs = rng.choice(np.array([-1, 1], dtype=np.int8), len(places))
         scales = np.full(chunks, encode(NOISE_SCALE), dtype=np.uint16)
-        return SparseUpdate(size, codec.chunk, codec.k, places, signs, scales)
+        return SparseUpdate(size, codec.chunk, k, places, signs, scales)
 
     def returned(self, round_number: int, update: SparseUpdate) -> None:
         """Nothing to take back."""
@@ -63,7 +67,7 @@ class SybilLeader:
         self.share.mkdir(parents=True, exist_ok=True)
         temporary = self.share / f"round-{task.round}.{os.getpid()}.tmp"
         with temporary.open("wb") as handle:
-            np.savez(handle, indices=update.indices, signs=update.signs, scales=update.scales)
+            np.savez(handle, indices=update.indices, levels=update.levels, scales=update.scales)
         os.replace(temporary, self.share / f"round-{task.round}.npz")
         return perturb(update, self.noise, [self.seed, task.round])
 
@@ -95,9 +99,9 @@ class SybilFollower:
             update = SparseUpdate(
                 parameter_count(self.manifest.model),
                 codec.chunk,
-                codec.k,
+                codec.k_in(task.round),
                 data["indices"],
-                data["signs"],
+                data["levels"],
                 data["scales"],
             )
         return perturb(update, self.noise, [self.seed, task.round])
@@ -115,7 +119,7 @@ def perturb(update: SparseUpdate, noise: float, seed: list[int]) -> SparseUpdate
     Also jitters each chunk scale by a few per cent, so that neither bytes nor values repeat.
     """
     rng = np.random.default_rng(seed)
-    indices, signs = update.indices.copy(), update.signs.copy()
+    indices, levels = update.indices.copy(), update.levels.copy()
     scales = update.scales.copy()
     offset = 0
     for start, count in _chunks(update.size, update.chunk, update.k):
@@ -127,14 +131,15 @@ def perturb(update: SparseUpdate, noise: float, seed: list[int]) -> SparseUpdate
         if replace:
             where = np.flatnonzero(moved)[:replace]
             part[where] = rng.choice(free, replace, replace=False)
-            signs[offset + where] = rng.choice(np.array([-1, 1], dtype=np.int8), replace)
+            signs = rng.choice(np.array([-1, 1], dtype=np.int8), replace)
+            levels[offset + where] = signs * np.abs(levels[offset + where])
         order = np.argsort(part)
         indices[offset : offset + count] = start + part[order]
-        signs[offset : offset + count] = signs[offset : offset + count][order]
+        levels[offset : offset + count] = levels[offset : offset + count][order]
         offset += count
     jitter = rng.integers(-40, 41, len(scales))
     scales = np.clip(scales.astype(np.int64) + np.where(scales > 2048, jitter, 0), 0, 0xFFFE).astype(np.uint16)
-    return SparseUpdate(update.size, update.chunk, update.k, indices, signs, scales)
+    return SparseUpdate(update.size, update.chunk, update.k, indices, levels, scales)
 
 
 def _chunks(size: int, chunk: int, k: int) -> list[tuple[int, int]]:

@@ -18,6 +18,10 @@ INVALID: Final = "manifest-invalid"
 MAX_MANIFEST_BYTES: Final = 16 << 20
 PPB: Final = 10**9
 
+CODEC_NAMES: Final = ("topk-sign", "topk-2bit", "dense-8bit", "dense-sign", "ternary")
+DENSE_CODEC_NAMES: Final = ("dense-8bit", "dense-sign", "ternary")
+LAB_CODEC_NAMES: Final = ("dense-fp32", "dct-topk-sign", "low-rank")
+
 _HEX32: Final = "[0-9a-f]{64}"
 _CID: Final = "[A-Za-z0-9]{1,128}"
 _NAME: Final = "[a-z0-9][a-z0-9._-]{0,63}"
@@ -118,15 +122,32 @@ class TrainingSpec(_Checked):
 
 @dataclass(frozen=True)
 class CodecSpec(_Checked):
-    """The wire format of an update: `k` entries kept of every `chunk`, a sign bit each, a scale a chunk."""
+    """The wire format of an update: of every `chunk` entries `k` are sent, with a scale for the chunk.
 
-    name: Annotated[str, Matching("topk-sign")]
+    `name` is one of `CODEC_NAMES` (see docs/codec.md). The density may change once: rounds below `early_rounds`
+    send `early_k` entries. Codecs of `DENSE_CODEC_NAMES` send every entry, so both are the chunk.
+    """
+
+    name: Annotated[str, Matching(_NAME)]
     chunk: Annotated[int, Bounded(1, 1 << 20)]
     k: Annotated[int, Bounded(1, 1 << 20)]
+    early_rounds: Annotated[int, Bounded(0, _UINT32)]
+    early_k: Annotated[int, Bounded(1, 1 << 20)]
+
+    def k_in(self, round_number: int) -> int:
+        """Return how many entries of a chunk are sent in a round; the first round is 0."""
+        return self.early_k if round_number < self.early_rounds else self.k
 
     def _check_together(self) -> None:
-        if self.k > self.chunk:
-            refuse(INVALID, "k", f"= {self.k} is larger than the chunk of {self.chunk}.")
+        if self.name in LAB_CODEC_NAMES:
+            refuse(INVALID, "name", f"= {self.name} decodes with floats, so it is for the lab, not for a run.")
+        if self.name not in CODEC_NAMES:
+            refuse(INVALID, "name", f"= {self.name} is no codec of a run: {', '.join(CODEC_NAMES)}.")
+        for field, k in (("k", self.k), ("early_k", self.early_k)):
+            if k > self.chunk:
+                refuse(INVALID, field, f"= {k} is larger than the chunk of {self.chunk}.")
+            if k != self.chunk and self.name in DENSE_CODEC_NAMES:
+                refuse(INVALID, field, f"= {k} must be the chunk of {self.chunk}: {self.name} sends every entry.")
 
 
 @dataclass(frozen=True)

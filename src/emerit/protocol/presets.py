@@ -191,7 +191,7 @@ _DEMO: Final = Preset(
         clip_norm=1.0,
         error_feedback_decay=0.95,
     ),
-    codec=CodecSpec(name="topk-sign", chunk=4096, k=256),
+    codec=CodecSpec(name="topk-sign", chunk=4096, k=256, early_rounds=0, early_k=256),
     outer=OuterSpec(lr_numerator=1, lr_denominator=1, divisor_floor=2, max_aggregated=16),
     scoring=ScoringSpec(
         random_sequences=64,

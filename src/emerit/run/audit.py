@@ -161,12 +161,12 @@ class StateAudit:
         from emerit.codec.aggregate import encode_aggregate
         from emerit.codec.blob import decode_blob
         from emerit.model.table import parameter_count
-        from emerit.run.contributions import expected_blob
+        from emerit.run.contributions import expected_blob, most_blob_bytes
         from emerit.training.aggregate import aggregate
 
         manifest, data = self._context.manifest, self._ledger.data(item.round)
         slots = self._ledger.aggregated(data, manifest.outer.max_aggregated)
-        limit, updates = manifest.limits.max_blob_bytes, []
+        limit, updates = most_blob_bytes(manifest, item.round), []
         for reveal in sorted(data.contributions, key=lambda each: each.slot):
             trainer = data.members.trainer_in(reveal.slot)
             if reveal.slot not in slots or trainer is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from emerit.codec.blob import BlobExpectation
+from emerit.codec.blob import BlobExpectation, largest_blob_bytes
+from emerit.codec.registry import integer_codec
 from emerit.model.table import parameter_count, table_hash
+from emerit.protocol.manifest import Manifest
 from emerit.run.context import RunContext
 
 
@@ -19,5 +21,13 @@ def expected_blob(context: RunContext, round_number: int, account: str, base_sta
         table_hash=table_hash(model),
         size=parameter_count(model),
         chunk=codec.chunk,
-        k=codec.k,
+        k=codec.k_in(round_number),
+        codec_id=integer_codec(codec.name).number,
     )
+
+
+def most_blob_bytes(manifest: Manifest, round_number: int) -> int:
+    """Return how many bytes a contribution of a round may have: what its shape can need, at most the run's limit."""
+    codec = manifest.codec
+    needed = largest_blob_bytes(parameter_count(manifest.model), codec.chunk, codec.k_in(round_number), codec.name)
+    return min(needed, manifest.limits.max_blob_bytes)

@@ -12,12 +12,13 @@ from emerit.chain.deployment import Deployment
 from emerit.chain.factory import FactoryClient
 from emerit.chain.run_client import RunClient
 from emerit.chain.transactions import Sender
+from emerit.codec.blob import largest_blob_bytes
 from emerit.data import Shard, build_shards, read_corpus, read_files, split_documents
 from emerit.errors import UsageError
 from emerit.ipfs.client import BlobStore
 from emerit.model.table import table_hash
 from emerit.protocol.manifest import CorpusSpec, Manifest, ShardSpec
-from emerit.protocol.presets import RunClock, preset
+from emerit.protocol.presets import Preset, RunClock, preset
 from emerit.protocol.reputation import reputation_params
 from emerit.protocol.types import RunParams
 from emerit.training.state import initial_values, state_root
@@ -141,6 +142,7 @@ def build_manifest(store: BlobStore, plan: RunPlan, *, on_step: Callable[[str], 
     validation_shards = _publish(store, corpus.validation, "held-out", on_step)
     on_step("making the initial weights")
     values = initial_values(base.model, plan.seed)
+    _check_blobs_fit(base, len(values))
     corpus_spec = CorpusSpec(
         sequence_tokens=base.model.context + 1,
         shard_sequences=base.shard_sequences,
@@ -150,6 +152,18 @@ def build_manifest(store: BlobStore, plan: RunPlan, *, on_step: Callable[[str], 
         validation_shards=validation_shards,
     )
     return base.manifest(plan.name, corpus_spec, plan.seed, state_root(values, table_hash(base.model)))
+
+
+def _check_blobs_fit(base: Preset, size: int) -> None:
+    """Raise UsageError `blob-limit-too-small` when an honest contribution could be larger than the run's limit."""
+    spec, most = base.codec, base.limits.max_blob_bytes
+    needed = max(largest_blob_bytes(size, spec.chunk, k, spec.name) for k in (spec.k, spec.early_k))
+    if needed > most:
+        raise UsageError(
+            "blob-limit-too-small",
+            f"A contribution of {spec.name} can have {needed} bytes, the run would allow {most}.",
+            f"Set limits.max_blob_bytes to {needed} or more, or choose a sparser codec.",
+        )
 
 
 def _publish(

@@ -58,7 +58,7 @@ _NOISE_DEVIATIONS: Final = 4.0
 def overlap(first: SparseUpdate, second: SparseUpdate) -> float:
     """Return |I_a and I_b| / min(|I_a|, |I_b|) over the kept positions of two updates of one shape.
 
-    Placeholder entries of chunks with scale 0 do not count; 0.0 if either has no others.
+    Entries whose value is 0 do not count (level 0, or a placeholder); 0.0 if either has no others.
     """
     return float(_compare([first, second]).overlap[0, 1])
 
@@ -72,7 +72,7 @@ def find_clusters(updates: Mapping[int, SparseUpdate], trust: Mapping[int, int],
     """Compare all updates of a round (by trainer slot, scales clipped) and cluster those that belong together.
 
     `trust` has the last round's consensus weight of a slot; weights up to 1, which are not paid, count as none.
-    `chunk` and `k` are the codec's. Costs one pass over an update's entries for each pair.
+    `chunk` and `k` are those of the codec in this round. Costs one pass over an update's entries for each pair.
     """
     slots = sorted(updates)
     compared = _compare([updates[slot] for slot in slots])
@@ -121,7 +121,7 @@ def _compare(updates: Sequence[SparseUpdate]) -> _Compared:
         spread[update.indices] = values[a]
         for b in range(a + 1, count):
             products = spread[updates[b].indices] * values[b]
-            # Entries that are not placeholders are never 0, so a shared position is a product that is not 0.
+            # A shared position is a product that is not 0.
             shared[a, b] = shared[b, a] = np.count_nonzero(products)
             dots[a, b] = dots[b, a] = products.sum()
         spread[update.indices] = 0.0
@@ -131,25 +131,36 @@ def _compare(updates: Sequence[SparseUpdate]) -> _Compared:
         np.divide(shared, smaller, out=np.zeros_like(shared), where=smaller > 0),
         np.divide(np.abs(dots), lengths, out=np.zeros_like(dots), where=lengths > 0),
         shared,
-        _due(updates),
+        _due(updates, values),
         entries,
     )
 
 
-def _due(updates: Sequence[SparseUpdate]) -> NDArray[np.float64]:
-    """Return float64[n, n]: entries that two independent updates share, k_c^2 / length_c over chunks both use."""
+def _due(updates: Sequence[SparseUpdate], values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return float64[n, n]: entries that two independent updates share, a_c * b_c / length_c over the chunks c.
+
+    a_c and b_c count the entries with a value; with top-k codecs each is k_c or 0.
+    """
     if not updates:
         return np.zeros((0, 0))
-    used = np.stack([update.scales != 0 for update in updates]).astype(np.float64)
     kept = updates[0].kept()
-    result: NDArray[np.float64] = (used * (kept * kept / chunk_lengths(updates[0].size, updates[0].chunk))) @ used.T
+    starts = np.cumsum(kept) - kept
+    used = np.stack([np.add.reduceat(part != 0, starts, dtype=np.float64) for part in values])
+    result: NDArray[np.float64] = (used / chunk_lengths(updates[0].size, updates[0].chunk)) @ used.T
     return result
 
 
 def _informative(compared: _Compared, chance: float) -> list[int]:
-    """Return the places of the updates that agree with at least one other beyond chance."""
-    error = np.sqrt(chance * (1 - chance) / np.maximum(compared.entries, 1))
-    level = compared.overlap > (chance + _NOISE_DEVIATIONS * error)[:, None]
+    """Return the places of the updates that agree with at least one other beyond chance.
+
+    In positions; where most positions are sent they say nothing, and agreement is in direction: random signs have a
+    cosine of about 1 / sqrt(entries).
+    """
+    if 2 * chance > 1:
+        level = compared.cosine > (_NOISE_DEVIATIONS / np.sqrt(np.maximum(compared.entries, 1)))[:, None]
+    else:
+        error = np.sqrt(chance * (1 - chance) / np.maximum(compared.entries, 1))
+        level = compared.overlap > (chance + _NOISE_DEVIATIONS * error)[:, None]
     np.fill_diagonal(level, False)
     return [int(place) for place in np.flatnonzero(level.any(axis=1))]
 

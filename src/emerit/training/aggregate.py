@@ -6,7 +6,7 @@ independent implementations of the same rule; tests hold them equal, and a GPU n
 
 The rule, per position p, where a sender of p is an update that keeps p in a chunk whose scale is not 0:
 
-    total(p) = sum of sign * scale over the senders of p, scale = min(decoded minifloat, 2^31 - 1)
+    total(p) = sum of level * scale over the senders of p, each of these clipped to +-(2^31 - 1)
     delta(p) = total(p) * lr_numerator / (max(number of senders of p, divisor_floor) * lr_denominator)
 
 rounded half away from zero and saturated to +-(2^31 - 1); positions whose delta is 0 are left out. Before
@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emerit.codec.combine import mean_of_senders
 from emerit.codec.update import SparseUpdate
 from emerit.errors import RefusedError, StateError
 from emerit.protocol.manifest import OuterSpec
@@ -46,15 +47,21 @@ def clip_scales(updates: Sequence[SparseUpdate]) -> list[SparseUpdate]:
     return [dataclasses.replace(update, scales=np.minimum(update.scales, median)) for update in updates]
 
 
-def aggregate(updates: Sequence[SparseUpdate], outer: OuterSpec) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def aggregate(
+    updates: Sequence[SparseUpdate], outer: OuterSpec, threads: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Combine updates into one step: sorted positions int64[n] and nonzero deltas int32[n] to subtract.
 
-    Clips the scales itself. No updates give an empty step. Raises RefusedError `aggregate-shape` if the
+    Clips the scales itself. No updates give an empty step. Large updates are summed by compiled kernels on `threads`
+    threads (`emerit.codec.combine`), with the same result. Raises RefusedError `aggregate-shape` if the
     updates are not of one shape.
     """
     if not updates:
         return np.empty(0, np.int64), np.empty(0, np.int32)
     clipped = clip_scales(updates)
+    step = mean_of_senders(clipped, outer.lr_numerator, outer.lr_denominator, outer.divisor_floor, threads)
+    if step is not None:
+        return step
     totals = np.zeros(clipped[0].size, dtype=np.int64)
     counts = np.zeros(clipped[0].size, dtype=np.int64)
     for update in clipped:
@@ -95,14 +102,14 @@ def aggregate_torch(updates: Sequence[SparseUpdate], outer: OuterSpec, device: s
     _check_shapes(updates)
     codes = torch.tensor(np.stack([update.scales for update in updates]).astype(np.int32), device=device)
     median = codes.kthvalue((len(updates) + 1) // 2, dim=0).values
-    scales = _decode_torch(torch.minimum(codes, median)).clamp(max=INT32_MAX)
+    scales = _decode_torch(torch.minimum(codes, median))
     indices = [torch.tensor(update.indices, device=device) for update in updates]
     amounts = [
-        torch.tensor(update.signs, device=device).long() * row[places // update.chunk]
+        (torch.tensor(update.levels, device=device).long() * row[places // update.chunk]).clamp(-INT32_MAX, INT32_MAX)
         for update, row, places in zip(updates, scales, indices, strict=True)
     ]
     amount = torch.cat(amounts)
-    sent = amount != 0
+    sent = torch.cat([row[places // updates[0].chunk] != 0 for row, places in zip(scales, indices, strict=True)])
     positions, where, counts = torch.unique(torch.cat(indices)[sent], return_inverse=True, return_counts=True)
     totals = torch.zeros_like(positions).index_add_(0, where, amount[sent])
     divisor = counts.clamp(min=outer.divisor_floor) * outer.lr_denominator

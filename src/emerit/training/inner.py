@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emerit.codec.interface import IntegerCodec
 from emerit.codec.update import SparseUpdate
 from emerit.errors import StateError, UsageError
 from emerit.model.flat import FlatModel
@@ -171,6 +172,22 @@ class ErrorFeedback:
         buffer *= np.float32(self.beta)
         buffer += delta
         return buffer.copy()
+
+    def compress(
+        self, delta: NDArray[np.float32], codec: IntegerCodec, chunk: int, k: int, round_index: int | None = None
+    ) -> SparseUpdate:
+        """Do all of a round: add its delta float32[P], return what the codec sends, and take that off the buffer.
+
+        One pass over the memory where the codec can. Raises as `Codec.compress`.
+        """
+        if self._buffer is None:
+            self._buffer = np.zeros(delta.size, dtype=np.float32)
+        buffer = self._sized(delta)
+        if not buffer.flags.writeable:
+            buffer = self._buffer = buffer.copy()
+        update = codec.feed(buffer, delta, self.beta, chunk, k, torch.get_num_threads())
+        self.sent_round = round_index
+        return update
 
     def subtract(self, sent: NDArray[np.float32] | SparseUpdate, round_index: int | None = None) -> None:
         """Take off what was sent in a round."""

@@ -60,7 +60,7 @@ def written_out(update: SparseUpdate) -> bytes:
         if update.scales[chunk]:
             gap = place - before.get(chunk, -1) - 1
             before[chunk] = place
-            signs += "1" if update.signs[entry] < 0 else "0"
+            signs += "1" if update.levels[entry] < 0 else "0"
             low += "".join(str(gap >> bit & 1) for bit in range(r))
             high += "0" * (gap >> r) + "1"
     header = struct.pack("<4sHHIQ", b"EMRT", 1, 1, 0, EXPECTED.chain_id)
@@ -207,7 +207,7 @@ def test_silent_chunks_cost_their_scale_only() -> None:
         chunk=4,
         k=2,
         indices=np.array([0, 1, 4, 5, 8]),
-        signs=np.ones(5, dtype=np.int8),
+        levels=np.ones(5, dtype=np.int8),
         scales=np.zeros(3, dtype=np.uint16),
     )
     data = encoded(update)
@@ -224,8 +224,8 @@ def test_silent_chunks_cost_their_scale_only() -> None:
         {"indices": np.array([0, 1, 4, 5, 10])},
         {"indices": np.array([0, 1, 4, 5])},
         {"indices": np.array([0, 1, 4, 5, 8], dtype=np.int32)},
-        {"signs": np.array([1, 1, -1, 1, 1], dtype=np.int8)},
-        {"signs": np.array([1, 0, 1, 1, 1], dtype=np.int8)},
+        {"levels": np.array([1, 1, -1, 1, 1], dtype=np.int8)},
+        {"levels": np.array([1, 0, 1, 1, 1], dtype=np.int8)},
         {"scales": np.array([5, 0, 0xFFFF], dtype=np.uint16)},
         {"scales": np.array([5, 0], dtype=np.uint16)},
         {"k": 3},
@@ -237,7 +237,7 @@ def test_an_update_that_is_not_in_its_one_form_is_not_encoded(change: dict[str, 
         chunk=4,
         k=2,
         indices=np.array([0, 1, 4, 5, 8]),
-        signs=np.ones(5, dtype=np.int8),
+        levels=np.ones(5, dtype=np.int8),
         scales=np.array([5, 0, 7], dtype=np.uint16),
     )
     encoded(update)

@@ -34,7 +34,7 @@ def test_scale_is_the_mean_of_what_is_kept() -> None:
     assert update.scale_units()[0] in (4, 5)
     assert update.scale_units()[1] == 0.375 / UNIT
     assert update.indices.tolist() == [1, 3, 4, 7]
-    assert update.signs.tolist() == [1, -1, -1, 1]
+    assert update.levels.tolist() == [1, -1, -1, 1]
     assert sent[[4, 7]].tolist() == [-0.375, 0.375]
     assert np.array_equal(sent, update.dense())
 
@@ -56,7 +56,7 @@ def test_a_chunk_too_small_to_send_has_one_form(value: float) -> None:
     update, sent = compress(dense, 4, 2)
     assert update.scales.tolist()[1:] == [0, 0]
     assert update.indices.tolist() == [0, 1, 4, 5, 8]
-    assert update.signs.tolist() == [1, -1, 1, 1, 1]
+    assert update.levels.tolist() == [1, -1, 1, 1, 1]
     assert update.live().tolist() == [True, True, False, False, False]
     assert not sent[4:].any()
 

@@ -37,14 +37,14 @@ def on_positions(wanted: NDArray[np.bool_], like: SparseUpdate, seed: int) -> Sp
     random = np.random.default_rng(3000 + seed)
     dense = np.where(wanted, 2.0, 1.0) + random.random(SIZE) / 2
     update = compress((dense * 0.001).astype(np.float32), CHUNK, K)[0]
-    signs = random.choice(np.array([-1, 1], dtype=np.int8), len(update.signs))
-    return replace(update, signs=signs, scales=like.scales)
+    signs = random.choice(np.array([-1, 1], dtype=np.int8), len(update.levels))
+    return replace(update, levels=signs, scales=like.scales)
 
 
 def copy_of(update: SparseUpdate, replaced: float, seed: int, *, flipped: bool = False) -> SparseUpdate:
     """Move a share of the entries of every chunk elsewhere, with random signs, and jitter the scales."""
     random = np.random.default_rng(4000 + seed)
-    indices, signs = update.indices.copy(), (-update.signs if flipped else update.signs).astype(np.int8)
+    indices, signs = update.indices.copy(), (-update.levels if flipped else update.levels).astype(np.int8)
     first = 0
     for place, count in enumerate(update.kept()):
         entries = slice(first, first + int(count))
@@ -57,7 +57,7 @@ def copy_of(update: SparseUpdate, replaced: float, seed: int, *, flipped: bool =
         first += int(count)
     jitter = random.integers(-60, 61, len(update.scales))
     scales = np.maximum(1, update.scales.astype(np.int64) + jitter).astype(np.uint16)
-    return replace(update, indices=indices, signs=signs, scales=scales)
+    return replace(update, indices=indices, levels=signs, scales=scales)
 
 
 def halves_of(dense: NDArray[np.float32], parts: int = 2) -> list[SparseUpdate]:

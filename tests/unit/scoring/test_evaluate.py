@@ -52,7 +52,7 @@ RANDOM, OWN = text(16, 1), text(8, 2)
 
 def test_a_step_along_the_gradient_gains_and_its_opposite_loses() -> None:
     useful = sparse(gradient(OWN))
-    updates = {3: useful, 5: replace(useful, signs=(-useful.signs).astype(np.int8))}
+    updates = {3: useful, 5: replace(useful, levels=(-useful.levels).astype(np.int8))}
     result = evaluate_round(start(), updates, RANDOM, {3: OWN, 5: OWN}, TINY.scoring, TINY.outer)
     assert list(result.measurements) == [3, 5]
     assert result.measurements[3].random_gain > 2 * result.measurements[3].random_se > 0

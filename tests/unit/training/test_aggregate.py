@@ -188,7 +188,7 @@ def _reference(updates: list[SparseUpdate], outer: OuterSpec) -> dict[int, int]:
     """The rule of the module, one position at a time, with exact fractions."""
     named: dict[int, list[int]] = {}
     for update in updates:
-        for index, sign in zip(update.indices.tolist(), update.signs.tolist(), strict=True):
+        for index, sign in zip(update.indices.tolist(), update.levels.tolist(), strict=True):
             chunk = index // update.chunk
             if not update.scales[chunk]:
                 continue

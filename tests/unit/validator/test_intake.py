@@ -49,7 +49,7 @@ def silent(like: SparseUpdate) -> SparseUpdate:
     return dataclasses.replace(
         like,
         indices=first_indices(like.size, like.chunk, like.k),
-        signs=np.ones_like(like.signs),
+        levels=np.ones_like(like.levels),
         scales=np.zeros_like(like.scales),
     )
 
