@@ -33,7 +33,7 @@ from emerit.data import ShardedCorpus
 from emerit.model.flat import FlatModel
 from emerit.model.table import parameter_count, table_hash, tensor_table
 from emerit.protocol.assignment import assigned_sequences
-from emerit.protocol.manifest import CodecSpec, CorpusSpec, Manifest, OuterSpec, ShardSpec
+from emerit.protocol.manifest import CorpusSpec, Manifest, ShardSpec
 from emerit.protocol.presets import preset
 from emerit.training.aggregate import aggregate, apply_aggregate
 from emerit.training.inner import InnerTrainer, usage_order
@@ -119,11 +119,17 @@ def build_manifest(settings: Settings, corpus: ShardedCorpus) -> Manifest:
     )
     codec = base.codec
     if settings.method == "sign":
-        codec = CodecSpec("dense-sign", codec.chunk, codec.chunk, 0, codec.chunk)
+        codec = replace(codec, name="dense-sign", k=codec.chunk, early_rounds=0, early_k=codec.chunk)
     elif settings.method == "emerit":
         codec = replace(codec, k=settings.k, early_rounds=settings.early_rounds, early_k=settings.early_k)
     numerator, denominator = settings.outer_lr if settings.divisor_floor else (1, 1)
-    outer = OuterSpec(numerator, denominator, max(1, settings.divisor_floor), max_aggregated=256)
+    outer = replace(
+        base.outer,
+        lr_numerator=numerator,
+        lr_denominator=denominator,
+        divisor_floor=max(1, settings.divisor_floor),
+        max_aggregated=max(base.outer.max_aggregated, settings.workers),
+    )
     scoring = replace(base.scoring, own_sequences=min(base.scoring.own_sequences, training.assigned_sequences))
     changed = replace(base, training=training, codec=codec, outer=outer, scoring=scoring)
     seed = hashlib.sha256(f"initial/{settings.seed}".encode()).digest()
