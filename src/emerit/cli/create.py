@@ -50,12 +50,26 @@ ClaimPeriodOption = Annotated[
     typer.Option(min=1, max=MOST_SECONDS, help="Time to claim after the end of the run; default: the clock's"),
 ]
 
+CodecOption = Annotated[
+    str | None,
+    typer.Option(help="How contributions are sent: topk-sign (default), topk-2bit, dense-8bit, dense-sign, ternary"),
+]
+KOption = Annotated[
+    int | None, typer.Option("--k", min=1, help="Entries of a chunk that are sent; default: the preset's")
+]
+EarlyRoundsOption = Annotated[int | None, typer.Option(min=0, help="First rounds, which send --early-k instead of --k")]
+EarlyKOption = Annotated[int | None, typer.Option(min=1, help="Entries of a chunk that are sent in --early-rounds")]
+
 
 def create(
     corpus: Annotated[Path, typer.Option(help="Text file, or folder of text files")],
     name: Annotated[str, typer.Option(help="Name of the run")] = "run",
     preset: Annotated[str, typer.Option(help="Model and training: tiny, demo, small")] = "demo",
     clock: Annotated[str, typer.Option(help="Times: tiny, demo, devnet; public for a public chain")] = "devnet",
+    codec: CodecOption = None,
+    k: KOption = None,
+    early_rounds: EarlyRoundsOption = None,
+    early_k: EarlyKOption = None,
     max_rounds: Annotated[int, typer.Option(min=0, max=MOST_ROUNDS, help="Rounds to run; 0: until closed")] = 0,
     min_trainers: Annotated[int, typer.Option(min=1, max=256, help="Trainers needed to start")] = 1,
     min_validators: Annotated[int, typer.Option(min=1, max=16, help="Validators needed to start")] = 1,
@@ -104,7 +118,7 @@ def create(
         "claim_period_seconds": claim_period_seconds,
     }
     given = {name: value for name, value in changes.items() if value is not None}
-    timing, model = dataclasses.replace(clock_preset(clock), **given).fitted(), known_preset(preset).name
+    timing, model = dataclasses.replace(clock_preset(clock), **given).fitted(), known_preset(preset)
     if not RUN_NAME.fullmatch(name):
         raise UsageError(
             "run-name-invalid",
@@ -126,13 +140,16 @@ def create(
         raise UsageError(
             "amount-invalid", f"A stake of {stake} has no voting weight.", "Use --stake 1 or more: a token is one vote."
         )
+    from emerit.run.create import RunPlan, chosen_codec
+
+    sent_with = chosen_codec(model.codec, codec, k, early_rounds, early_k)
     where = place(rpc_url, ipfs_api, deployment=deployment)
-    from emerit.run.create import RunPlan
 
     plan = RunPlan(
         name=name,
         paths=[corpus],
-        preset=model,
+        preset=model.name,
+        codec=sent_with,
         clock=timing,
         seed=secrets.token_bytes(32),
         max_rounds=max_rounds,

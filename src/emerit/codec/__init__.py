@@ -4,7 +4,7 @@ A `Codec`, chosen by name from `CODECS`, picks what is worth sending; `encode_bl
 `encode_aggregate` and `decode_aggregate` carry what a round makes of all contributions.
 """
 
-from emerit.codec.aggregate import Aggregate, decode_aggregate, encode_aggregate
+from emerit.codec.aggregate import Aggregate, decode_aggregate, encode_aggregate, largest_aggregate_bytes
 from emerit.codec.blob import (
     CODEC_TOPK_SIGN,
     HEADER_BYTES,
@@ -43,6 +43,7 @@ __all__ = [
     "integer_codec",
     "kept_per_chunk",
     "kept_total",
+    "largest_aggregate_bytes",
     "largest_blob_bytes",
     "rice_parameter",
 ]

@@ -31,6 +31,7 @@ from emerit.codec.rice import (
     pack_quotients,
     pack_remainders,
     rice_parameter,
+    unary_bits_at_most,
     unpack_fields,
 )
 from emerit.errors import UsageError
@@ -115,6 +116,17 @@ def decode_aggregate(data: Bytes, size: int, max_bytes: int, round: int | None =
     deltas = _read_deltas(reader, positions // BLOCK, table_sizes, table, negative)
     reader.finish()
     return Aggregate(found_round, size, positions, deltas)
+
+
+def largest_aggregate_bytes(size: int, count: int) -> int:
+    """Return a bound on the length in bytes of an aggregate that changes at most `count` of `size` entries.
+
+    It is reached, but for a twentieth, by deltas that are all different, at positions that are far apart.
+    """
+    r = rice_parameter(size, max(1, count))
+    bits = (count, count * r, unary_bits_at_most(size - count, count, r), count * (BLOCK - 1).bit_length())
+    slack = count // 4 + 64  # fewer entries can have the larger r, and so longer positions
+    return _HEADER.size + 2 * _block_count(size) + 4 * count + sum(-(-part // 8) for part in bits) + slack
 
 
 def _read_header(reader: Reader, size: int, round: int | None) -> tuple[int, int]:

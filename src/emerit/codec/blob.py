@@ -5,7 +5,7 @@ Layout, all integers little-endian::
     magic "EMRT"  u16 version  u16 codec  u32 extension length, must be 0
     u64 chain id  20 run  u32 round  20 account  32 base state root  32 tensor table hash
     u64 size  u32 chunk  u32 k
-    body of the codec: see `emerit.codec.topk` and `emerit.codec.dense`
+    body of the codec: see `emerit.codec.topk`, `two_bit` and `dense`
 
 Lengths follow from size, chunk, k and the chunk scales that a body begins with, so none is written.
 """

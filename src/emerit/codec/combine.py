@@ -41,25 +41,24 @@ def mean_of_senders(
         for update in updates
     ]
     blocks = -(-chunks // block)
-    results: list[tuple[NDArray[np.int64], NDArray[np.int32]]] = [_nothing()] * blocks
+    places = [np.empty(0, dtype=np.int64)] * blocks
+    changes = [np.empty(0, dtype=np.int32)] * blocks
 
     def work(first_block: int, last_block: int) -> None:
         totals = np.zeros(block * chunk, dtype=np.int64)
         counts = np.zeros(block * chunk, dtype=np.uint16)
         most = min(block * chunk, len(updates) * block * k)
-        positions, deltas = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int32)
+        positions, deltas = np.empty(most + 1, dtype=np.int64), np.empty(most + 1, dtype=np.int32)
         for each in range(first_block, last_block):
             first, last = each * block, min((each + 1) * block, chunks)
             for indices, levels, units in arrays:
                 module.add_block(indices, levels, units, size, chunk, k, first, last, totals, counts)
             base = first * chunk
             length = min(last * chunk, size) - base
-            end = module.close_block(totals, counts, length, base, numerator, denominator, floor, positions, deltas, 0)
-            results[each] = positions[:end].copy(), deltas[:end].copy()
+            end = module.close_block(totals, counts, length, base, numerator, denominator, floor, positions, deltas)
+            places[each], changes[each] = positions[:end].copy(), deltas[:end].copy()
 
     kernels.in_ranges(work, blocks, threads, least=1)
-    return np.concatenate([each[0] for each in results]), np.concatenate([each[1] for each in results])
-
-
-def _nothing() -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
+    joined = np.concatenate(places)
+    places.clear()
+    return joined, np.concatenate(changes)

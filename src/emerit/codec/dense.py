@@ -13,6 +13,7 @@ level makes the scale its magnitude, so that clipping scales bounds what is sent
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar, Final
 
 import numpy as np
@@ -78,20 +79,25 @@ class _Dense(IntegerCodec):
         self.check_shape(size, chunk, k)
         return 2 * -(-size // chunk) + self._level_bytes(size)
 
+    @abstractmethod
     def _quantised(self, dense: NDArray[np.float32], chunk: int) -> tuple[NDArray[np.uint16], NDArray[np.int8]]:
-        raise NotImplementedError
+        """Return uint16[n_chunks] scales and int8[P] levels of finite float32[P]."""
 
+    @abstractmethod
     def _wrong(self, levels: NDArray[np.int8], scales: NDArray[np.uint16], size: int, chunk: int) -> str:
-        raise NotImplementedError
+        """Return which rule of this codec levels and scales break, or nothing."""
 
+    @abstractmethod
     def _packed(self, live: NDArray[np.int8]) -> bytes:
-        raise NotImplementedError
+        """Return the bytes of the levels of chunks with a scale."""
 
+    @abstractmethod
     def _unpacked(self, reader: Reader, count: int) -> NDArray[np.int8]:
-        raise NotImplementedError
+        """Read `count` levels."""
 
+    @abstractmethod
     def _level_bytes(self, count: int) -> int:
-        raise NotImplementedError
+        """Return how many bytes `count` levels take."""
 
 
 class DenseSign(_Dense):

@@ -16,6 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+_ZEROS_OF_BYTES = np.array([(byte & -byte).bit_length() - 1 for byte in range(256)], dtype=np.int64)
+
 
 def _compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
     def compiled(function: Callable[..., Any]) -> Any:
@@ -197,6 +199,16 @@ def write_gaps(
     return at
 
 
+@_compiled("i8(u8)")
+def _trailing_zeros(word: Any) -> Any:
+    """Return how many zero bits a word, not 0, has below its lowest one."""
+    count = 0
+    while word & np.uint64(255) == 0:
+        word >>= np.uint64(8)
+        count += 8
+    return count + _ZEROS_OF_BYTES[word & np.uint64(255)]
+
+
 @_compiled("i8(u1[::1], u1[::1], i8, u2[::1], i8, i8, i8, i8, i8[::1])")
 def read_gaps(
     low: NDArray[Any],
@@ -214,6 +226,7 @@ def read_gaps(
     Chunks with scale 0 get their first positions. Reads no more than `most_bits` bits of `high`.
     """
     held, bits, byte, at = np.uint64(0), 0, 0, 0
+    window, seen = np.uint64(0), 0  # the next bits of `high`, up to bit `seen` of it
     mask = np.uint64((1 << r) - 1)
     for which in range(len(scales)):
         start = which * chunk
@@ -232,14 +245,21 @@ def read_gaps(
             gap = np.int64(held & mask)
             held >>= np.uint64(r)
             bits -= r
-            begin = at
-            while at < most_bits and (high[at >> 3] >> (at & 7)) & 1 == 0:
-                at += 1
-            if at >= most_bits:
+            while window == 0 or seen - at < 16:
+                if seen >= most_bits:
+                    break
+                if window == 0:
+                    gap += (seen - at) << r
+                    at = seen
+                window |= np.uint64(high[seen >> 3]) << np.uint64(seen - at)
+                seen += 8
+            if window == 0:
                 return -1
-            place += gap + ((at - begin) << r) + 1
-            at += 1
-            if place >= length:
+            zeros = _trailing_zeros(window)
+            window = window >> np.uint64(zeros) >> np.uint64(1)
+            place += gap + (zeros << r) + 1
+            at += zeros + 1
+            if place >= length or at > most_bits:
                 return -1
             indices[entry] = start + place
     if held != 0 or (at & 7 and high[at >> 3] >> (at & 7)):
@@ -273,7 +293,7 @@ def add_block(
             counts[place] += np.uint16(1)
 
 
-@_compiled("i8(i8[::1], u2[::1], i8, i8, i8, i8, i8, i8[::1], i4[::1], i8)")
+@_compiled("i8(i8[::1], u2[::1], i8, i8, i8, i8, i8, i8[::1], i4[::1])")
 def close_block(
     totals: NDArray[Any],
     counts: NDArray[Any],
@@ -284,20 +304,28 @@ def close_block(
     floor: Any,
     positions: NDArray[Any],
     deltas: NDArray[Any],
-    out: Any,
 ) -> Any:
-    """Write the positions and deltas of a block behind place `out`, set it to zeros; return the new end."""
+    """Write a block's positions and deltas, set its totals and counts to zeros; return how many there are.
+
+    `positions` has room for one more than there can be. Nothing branches on the data, which is random.
+    """
+    found = 0
     for place in range(length):
+        positions[found] = place
+        found += totals[place] != 0
+    out = 0
+    for each in range(found):
+        place = positions[each]
         total = totals[place]
-        if total != 0:
-            divisor = np.uint64(max(np.int64(counts[place]), floor) * denominator)
-            doubled = np.uint64(2 * abs(total) * numerator)
-            magnitude: Any = np.int64((doubled + divisor) // (np.uint64(2) * divisor))
-            if magnitude:
-                magnitude = min(magnitude, 2147483647)
-                positions[out] = base + place
-                deltas[out] = magnitude if total > 0 else -magnitude
-                out += 1
-            totals[place] = 0
+        totals[place] = 0
+        sign = total >> 63
+        divisor = np.uint64(max(np.int64(counts[place]), floor) * denominator)
+        doubled = np.uint64(2 * ((total ^ sign) - sign) * numerator)
+        magnitude: Any = np.int64((doubled + divisor) // (np.uint64(2) * divisor))
+        magnitude = min(magnitude, 2147483647)
+        positions[out] = base + place
+        deltas[out] = (magnitude ^ sign) - sign
+        out += magnitude != 0
+    for place in range(length):
         counts[place] = 0
     return out

@@ -10,7 +10,8 @@ from typing import Any, Final
 from emerit.codec.dense import Dense8Bit, DenseSign, Ternary
 from emerit.codec.interface import Codec, IntegerCodec
 from emerit.codec.lab import DctTopkSign, DenseFp32, LowRank
-from emerit.codec.topk import Topk2Bit, TopkSign
+from emerit.codec.topk import TopkSign
+from emerit.codec.two_bit import Topk2Bit
 from emerit.errors import UsageError
 
 _INTEGER: tuple[IntegerCodec, ...] = (TopkSign(), Topk2Bit(), Dense8Bit(), DenseSign(), Ternary())

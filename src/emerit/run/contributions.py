@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from emerit.codec.aggregate import largest_aggregate_bytes
 from emerit.codec.blob import BlobExpectation, largest_blob_bytes
 from emerit.codec.registry import integer_codec
+from emerit.codec.update import kept_total
 from emerit.model.table import parameter_count, table_hash
 from emerit.protocol.manifest import Manifest
 from emerit.run.context import RunContext
@@ -31,3 +33,10 @@ def most_blob_bytes(manifest: Manifest, round_number: int) -> int:
     codec = manifest.codec
     needed = largest_blob_bytes(parameter_count(manifest.model), codec.chunk, codec.k_in(round_number), codec.name)
     return min(needed, manifest.limits.max_blob_bytes)
+
+
+def most_aggregate_bytes(manifest: Manifest, round_number: int) -> int:
+    """Return how many bytes the aggregate of a round may have: what its senders together can need."""
+    codec, size = manifest.codec, parameter_count(manifest.model)
+    sent = kept_total(size, codec.chunk, codec.k_in(round_number)) * manifest.outer.max_aggregated
+    return largest_aggregate_bytes(size, min(size, sent))

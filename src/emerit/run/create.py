@@ -13,11 +13,12 @@ from emerit.chain.factory import FactoryClient
 from emerit.chain.run_client import RunClient
 from emerit.chain.transactions import Sender
 from emerit.codec.blob import largest_blob_bytes
+from emerit.codec.registry import integer_codec
 from emerit.data import Shard, build_shards, read_corpus, read_files, split_documents
 from emerit.errors import UsageError
 from emerit.ipfs.client import BlobStore
-from emerit.model.table import table_hash
-from emerit.protocol.manifest import CorpusSpec, Manifest, ShardSpec
+from emerit.model.table import parameter_count, table_hash
+from emerit.protocol.manifest import DENSE_CODEC_NAMES, CodecSpec, CorpusSpec, Manifest, ShardSpec
 from emerit.protocol.presets import Preset, RunClock, preset
 from emerit.protocol.reputation import reputation_params
 from emerit.protocol.types import RunParams
@@ -40,6 +41,7 @@ class RunPlan:
         miss_fine_wei: what a missed reveal or signature costs, in wei of the reward token.
         demand_bond_wei: what a demand for a leaf costs, in wei of the chain's own coin; half goes to who answers, so it
             should be more than twice the gas of an answer.
+        codec: what contributions are sent with; None for the preset's.
         reputation_keep_ppb: what reputation stored on chain keeps with each settled round.
     """
 
@@ -60,6 +62,7 @@ class RunPlan:
     demand_bond_wei: int = 5 * 10**15
     reputation_keep_ppb: int = 990_000_000
     expected_trainers: int = MINIMUM_RESERVE_TRAINERS
+    codec: CodecSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,9 @@ def build_manifest(store: BlobStore, plan: RunPlan, *, on_step: Callable[[str], 
         UsageError: `corpus-too-small` when the text cannot serve the expected trainers, and the corpus errors.
     """
     base = preset(plan.preset)
+    if plan.codec is not None:
+        base = dataclasses.replace(base, codec=plan.codec)
+    check_blobs_fit(base, parameter_count(base.model))
     on_step("reading the corpus")
     documents = read_corpus(plan.paths[0]) if len(plan.paths) == 1 else read_files(plan.paths)
     corpus = build_shards(split_documents(documents), base.model.context, base.shard_sequences)
@@ -142,7 +148,6 @@ def build_manifest(store: BlobStore, plan: RunPlan, *, on_step: Callable[[str], 
     validation_shards = _publish(store, corpus.validation, "held-out", on_step)
     on_step("making the initial weights")
     values = initial_values(base.model, plan.seed)
-    _check_blobs_fit(base, len(values))
     corpus_spec = CorpusSpec(
         sequence_tokens=base.model.context + 1,
         shard_sequences=base.shard_sequences,
@@ -154,7 +159,31 @@ def build_manifest(store: BlobStore, plan: RunPlan, *, on_step: Callable[[str], 
     return base.manifest(plan.name, corpus_spec, plan.seed, state_root(values, table_hash(base.model)))
 
 
-def _check_blobs_fit(base: Preset, size: int) -> None:
+def chosen_codec(
+    base: CodecSpec, name: str | None, k: int | None, early_rounds: int | None, early_k: int | None
+) -> CodecSpec:
+    """Return the codec that a sponsor chose, where None keeps what the preset has or what follows from the rest.
+
+    Raises UsageError `codec-unknown`, `codec-lab-only` or `codec-shape`, RefusedError `manifest-invalid`.
+    """
+    found = integer_codec(base.name if name is None else name)
+    if found.name in DENSE_CODEC_NAMES:
+        k, early_k = (base.chunk if each is None else each for each in (k, early_k))
+    kept = base.k if k is None else k
+    if early_rounds and early_k is None:
+        raise UsageError(
+            "codec-shape", "Early rounds need a density of their own.", "Give --early-k, too: more entries than --k."
+        )
+    return CodecSpec(
+        name=found.name,
+        chunk=base.chunk,
+        k=kept,
+        early_rounds=early_rounds or 0,
+        early_k=kept if early_k is None else early_k,
+    )
+
+
+def check_blobs_fit(base: Preset, size: int) -> None:
     """Raise UsageError `blob-limit-too-small` when an honest contribution could be larger than the run's limit."""
     spec, most = base.codec, base.limits.max_blob_bytes
     needed = max(largest_blob_bytes(size, spec.chunk, k, spec.name) for k in (spec.k, spec.early_k))

@@ -19,6 +19,7 @@ from emerit.codec.aggregate import decode_aggregate
 from emerit.errors import EmeritError, StateError, UnavailableError
 from emerit.model.table import parameter_count, table_hash
 from emerit.run.context import RunContext
+from emerit.run.contributions import most_aggregate_bytes
 from emerit.training.aggregate import apply_aggregate
 from emerit.training.local_state import LocalState
 from emerit.training.state import initial_values, state_root
@@ -128,7 +129,7 @@ class StateFollower:
         # What most signers of this header named comes first: no single one can make everybody wait for a bad hint.
         signers = [a for a in client.attestations(item.round) if a.header_hash == item.header_hash]
         named = [cid for cid, _ in Counter(a.aggregate_cid for a in signers).most_common()]
-        limit = self.context.manifest.limits.max_blob_bytes * 2
+        limit = most_aggregate_bytes(self.context.manifest, item.round)
         last: EmeritError | None = None
         for seconds in HINT_SECONDS:
             for cid in dict.fromkeys([*named, item.aggregate_cid]):
@@ -145,7 +146,7 @@ class StateFollower:
     def _apply(self, item: SettledRound, blob: bytes) -> None:
         spec = self.context.manifest.model
         size = parameter_count(spec)
-        limit = self.context.manifest.limits.max_blob_bytes * 2
+        limit = most_aggregate_bytes(self.context.manifest, item.round)
         step = decode_aggregate(blob, size, limit, item.round)
         values = apply_aggregate(self.values, step.positions, step.deltas)
         root = state_root(values, table_hash(spec))

@@ -52,6 +52,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "blob-empty": "Every one of its scales is zero, so it says nothing, and it was refused.",
         "blob-shape": "Its size, chunk or number of kept entries is not the run's, so it was refused.",
         "blob-scale": "One of its scales is not a number, so it was refused.",
+        "blob-level": "One of its values is not one that the run's codec sends, so it was refused.",
         "blob-gaps": "One of its positions lies outside its chunk, so it was refused.",
         "blob-padding": "It has bits set where there must be none, so it was refused.",
         "blob-not-canonical": "It is not in canonical form, so it was refused: a contribution has one encoding only.",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emerit.codec import Aggregate, decode_aggregate, encode_aggregate
+from emerit.codec import Aggregate, decode_aggregate, encode_aggregate, largest_aggregate_bytes
 from emerit.errors import RefusedError, UsageError
 
 LIMIT = 1 << 22
@@ -179,3 +179,17 @@ def test_few_magnitudes_make_a_short_blob() -> None:
     deltas = (total[positions] // count[positions]).astype(np.int32)
     data = encode_aggregate(0, size, positions, deltas)
     assert 8 * len(data) / len(positions) < 9.5
+
+
+@given(st.integers(1, 20_000), st.integers(0, 2**32 - 1), st.booleans())
+def test_no_aggregate_is_longer_than_its_bound(size: int, seed: int, far_apart: bool) -> None:
+    random = np.random.default_rng(seed)
+    most = int(random.integers(1, size + 1))
+    count = int(random.integers(most // 2, most + 1))
+    positions = np.sort(random.permutation(size)[:count]).astype(np.int64)
+    if far_apart and count:
+        positions = np.arange(size - count, size)
+    deltas = random.integers(1, 2**31 - 1, count).astype(np.int32)
+    length = len(encode_aggregate(3, size, positions, deltas))
+    assert length <= largest_aggregate_bytes(size, most)
+    assert largest_aggregate_bytes(size, count) <= 1.06 * length + 0.3 * count + 200

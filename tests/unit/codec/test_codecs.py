@@ -246,11 +246,16 @@ TOPK: list[tuple[str, bytes, str]] = [
     ("topk-sign", scales(5, 6) + b"\x0d" + b"\x1c", "blob-padding"),
     ("topk-sign", scales(5, 6) + b"\x05" + b"\x5c", "blob-padding"),
     ("topk-sign", scales(5, 6) + b"\x05" + b"\x0c", "blob-gaps|blob-truncated"),
-    ("topk-2bit", scales(5, 6) + b"\x05\x02" + b"\x1c", ""),
-    ("topk-2bit", scales(5, 6) + b"\x05\x03" + b"\x1c", "blob-level"),
-    ("topk-2bit", scales(5, 6) + b"\x05\x04" + b"\x1c", "blob-level"),
-    ("topk-2bit", scales(5, 6) + b"\x05\x0a" + b"\x1c", "blob-padding"),
-    ("topk-2bit", scales(5, 0) + b"\x01\x02" + b"\x0c", ""),
+    ("topk-2bit", scales(5, 6) + b"\x5f\x00" + b"\x05\x02" + b"\x1c", ""),
+    ("topk-2bit", scales(5, 6) + b"\x01\x00" + b"\x05\x01" + b"\x1c", ""),
+    ("topk-2bit", scales(5, 6) + b"\x60\x00" + b"\x05\x02" + b"\x1c", "blob-level"),
+    ("topk-2bit", scales(5, 6) + b"\x5f\x00" + b"\x05\x03" + b"\x1c", "blob-level"),
+    ("topk-2bit", scales(5, 6) + b"\x5f\x00" + b"\x05\x00" + b"\x1c", "blob-level"),
+    ("topk-2bit", scales(5, 6) + b"\x00\x00" + b"\x05\x02" + b"\x1c", "blob-level"),
+    ("topk-2bit", scales(5, 6) + b"\x00\x01" + b"\x05\x04" + b"\x1c", "blob-level"),
+    ("topk-2bit", scales(5, 6) + b"\x5f\x00" + b"\x05\x0a" + b"\x1c", "blob-padding"),
+    ("topk-2bit", scales(5, 0) + b"\x07" + b"\x01\x02" + b"\x06", ""),
+    ("topk-2bit", scales(5, 6) + b"\x07", "blob-truncated"),
 ]
 
 

@@ -34,7 +34,7 @@ SPAN = re.compile(r"`(emerit(?: [^`]+)?)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`]+)`")
 THREATS = 25
-OTHER_VARIABLES = {"EMERIT_HOME", "EMERIT_PASSWORD", "EMERIT_CONFIG", "EMERIT_DEMO_DIR"}
+OTHER_VARIABLES = {"EMERIT_HOME", "EMERIT_PASSWORD", "EMERIT_CONFIG", "EMERIT_DEMO_DIR", "EMERIT_KERNELS"}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emerit.errors import RefusedError, UsageError
-from emerit.protocol.manifest import CorpusSpec, Manifest, ShardSpec
+from emerit.protocol.manifest import (
+    CODEC_NAMES,
+    DENSE_CODEC_NAMES,
+    LAB_CODEC_NAMES,
+    CodecSpec,
+    CorpusSpec,
+    Manifest,
+    ShardSpec,
+)
 from emerit.protocol.presets import CLOCKS, PRESETS, clock, preset
 from emerit.protocol.types import RunParams
 
@@ -147,6 +155,46 @@ def test_code_cannot_make_a_wrong_manifest_either() -> None:
         replace(manifest().codec, k=0)
     with pytest.raises(RefusedError, match="manifest-invalid"):
         preset("tiny").manifest("a-run", corpus(33), bytes(32), bytes(32))
+
+
+@pytest.mark.parametrize("name", CODEC_NAMES)
+def test_a_run_may_use_every_integer_codec(name: str) -> None:
+    k = 4096 if name in DENSE_CODEC_NAMES else 64
+    codec = CodecSpec(name=name, chunk=4096, k=k, early_rounds=3, early_k=k)
+    made = replace(manifest(), codec=codec)
+    assert Manifest.from_bytes(made.to_bytes()).codec == codec
+
+
+def test_codecs_of_the_lab_and_unknown_ones_are_refused_by_name() -> None:
+    for name in LAB_CODEC_NAMES:
+        with pytest.raises(RefusedError, match=rf"{name} decodes with floats, so it is for the lab"):
+            replace(manifest().codec, name=name)
+    with pytest.raises(RefusedError, match=r"topk-signs is no codec of a run: topk-sign, "):
+        Manifest.from_bytes(with_change(lambda d: d["codec"].update(name="topk-signs")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"k": 4097}, {"early_k": 4097}, {"early_k": 0}, {"early_rounds": -1}, {"early_rounds": 1 << 32}, {"chunk": 255}],
+)
+def test_a_codec_out_of_its_range_is_refused(change: dict[str, int]) -> None:
+    with pytest.raises(RefusedError, match="manifest-invalid"):
+        replace(manifest().codec, **change)
+
+
+@pytest.mark.parametrize("field", ["k", "early_k"])
+def test_dense_codecs_send_whole_chunks(field: str) -> None:
+    spec = CodecSpec(name="ternary", chunk=64, k=64, early_rounds=1, early_k=64)
+    with pytest.raises(RefusedError, match=rf"{field} = 63 must be the chunk"):
+        replace(spec, **{field: 63})
+
+
+def test_the_density_changes_once() -> None:
+    spec = CodecSpec(name="topk-sign", chunk=4096, k=64, early_rounds=2, early_k=512)
+    assert [spec.k_in(number) for number in range(4)] == [512, 512, 64, 64]
+    assert all(replace(spec, early_rounds=0).k_in(number) == 64 for number in range(3))
+    for demo in PRESETS.values():
+        assert demo.codec.k_in(0) == demo.codec.k == 256
 
 
 def test_a_clock_fits_the_run_s_parameters() -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emerit.codec import SparseUpdate, compress
+from emerit.codec import CODECS, SparseUpdate, compress
+from emerit.protocol.manifest import DENSE_CODEC_NAMES
 from emerit.scoring.clusters import Clusters
 from emerit.scoring.similarity import abs_cosine, find_clusters, overlap
 from tests.unit.scoring.builders import (
@@ -246,3 +247,23 @@ def test_a_round_in_which_most_say_nothing_is_compared_all_the_same() -> None:
     assert nothing.pairs == () and nothing.overlap.median == 0.0
     trusted = find_clusters(silent, dict.fromkeys(silent, 10**6), CHUNK, K)
     assert trusted.pairs == ()
+
+
+@pytest.mark.parametrize("name", sorted(DENSE_CODEC_NAMES))
+def test_dense_updates_are_compared_by_direction(name: str) -> None:
+    """All positions are sent, so only the cosine tells copies from honest work, and nobody is a split."""
+    dense = [honest_dense(seed) for seed in range(6)]
+    dense.append((dense[2] * np.float32(0.9)).astype(np.float32))
+    random = np.random.default_rng(4)
+    dense.append((0.001 * random.standard_normal(len(dense[0]))).astype(np.float32))
+    updates = {slot: CODECS[name].compress(row, CHUNK, CHUNK)[0] for slot, row in enumerate(dense)}
+    for trust in ({}, everybody_paid(6)):
+        found = find_clusters(updates, trust, CHUNK, CHUNK)
+        assert [found.members(number) for number in sorted(set(found.cluster_of.values()))] == [(2, 6)]
+
+
+def test_entries_of_no_value_are_no_overlap() -> None:
+    levels = np.array([[1, 0, -1, 0], [0, 1, 1, 0]], dtype=np.int8)
+    a, b = (SparseUpdate(4, 4, 4, np.arange(4), row, np.array([7], dtype=np.uint16)) for row in levels)
+    assert overlap(a, b) == 0.5
+    assert abs_cosine(a, b) == pytest.approx(0.5)

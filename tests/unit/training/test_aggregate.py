@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -35,12 +37,25 @@ outers = st.builds(
 )
 
 
-@given(st.integers(0, 2**32), st.integers(0, 6), shapes, outers, st.sampled_from([40, 3000, 0x9000, 0xFFFE]))
+@given(
+    st.integers(0, 2**32),
+    st.integers(0, 6),
+    shapes,
+    outers,
+    st.sampled_from([40, 3000, 0x9000, 0xFFFE]),
+    st.sampled_from([0, 1, 127]),
+)
 def test_both_implementations_follow_the_rule(
-    make_update: MakeUpdate, seed: int, count: int, shape: tuple[int, int, int], outer: OuterSpec, highest: int
+    make_update: MakeUpdate,
+    seed: int,
+    count: int,
+    shape: tuple[int, int, int],
+    outer: OuterSpec,
+    highest: int,
+    level: int,
 ) -> None:
     random = np.random.default_rng(seed)
-    updates = [make_update(random, *shape, highest_code=highest) for _ in range(count)]
+    updates = [make_update(random, *shape, highest_code=highest, highest_level=level) for _ in range(count)]
     expected = _reference(updates, outer)
     positions, deltas = aggregate(updates, outer)
     assert (positions.dtype, deltas.dtype) == (np.int64, np.int32)
@@ -50,6 +65,10 @@ def test_both_implementations_follow_the_rule(
     assert (torch_positions.dtype, torch_deltas.dtype) == (torch.int64, torch.int32)
     assert torch_positions.tolist() == positions.tolist()
     assert torch_deltas.tolist() == deltas.tolist()
+    with mock.patch.dict(os.environ, {"EMERIT_KERNELS": "native"}):
+        native_positions, native_deltas = aggregate(updates, outer, threads=2)
+    assert native_positions.tolist() == positions.tolist()
+    assert native_deltas.tolist() == deltas.tolist()
 
 
 @given(st.integers(0, 2**32), st.permutations(range(5)))
@@ -168,6 +187,13 @@ def test_updates_of_different_shapes_are_refused(make_update: MakeUpdate) -> Non
         assert refused.value.code == "aggregate-shape"
 
 
+def test_who_sends_nothing_of_a_position_counts_as_its_sender() -> None:
+    """A level of 0 is a statement: the mean is over all who sent the position."""
+    updates = [_update([0, 2], [2, 1], [100, 9]), _update([0, 2], [0, 1], [100, 9])]
+    outer = OuterSpec(lr_numerator=1, lr_denominator=1, divisor_floor=1, max_aggregated=16)
+    assert _as_dict(aggregate(updates, outer)) == {0: 100, 2: 9}
+
+
 def _update(indices: list[int], signs: list[int], scales: list[int]) -> SparseUpdate:
     """An update with chunks of two entries, one of them kept."""
     return SparseUpdate(
@@ -188,14 +214,14 @@ def _reference(updates: list[SparseUpdate], outer: OuterSpec) -> dict[int, int]:
     """The rule of the module, one position at a time, with exact fractions."""
     named: dict[int, list[int]] = {}
     for update in updates:
-        for index, sign in zip(update.indices.tolist(), update.levels.tolist(), strict=True):
+        for index, level in zip(update.indices.tolist(), update.levels.tolist(), strict=True):
             chunk = index // update.chunk
             if not update.scales[chunk]:
                 continue
             codes = sorted(int(other.scales[chunk]) for other in updates)
             code = min(int(update.scales[chunk]), codes[(len(codes) - 1) // 2])
             scale = int(minifloat.decode_array(np.array([code], dtype=np.uint16))[0])
-            named.setdefault(index, []).append(sign * min(scale, INT32_MAX))
+            named.setdefault(index, []).append(max(-INT32_MAX, min(level * scale, INT32_MAX)))
     step = {}
     for index, amounts in named.items():
         divisor = max(len(amounts), outer.divisor_floor) * outer.lr_denominator

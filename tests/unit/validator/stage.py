@@ -21,7 +21,7 @@ from emerit.errors import ChainError, UnavailableError
 from emerit.ipfs.cid import cid_of
 from emerit.model.table import parameter_count, table_hash
 from emerit.protocol.commitments import weights_commitment
-from emerit.protocol.manifest import CorpusSpec, Manifest, ShardSpec
+from emerit.protocol.manifest import CodecSpec, CorpusSpec, Manifest, ShardSpec
 from emerit.protocol.presets import CLOCKS, preset
 from emerit.protocol.registry import Members
 from emerit.protocol.reputation import reputation_params
@@ -179,8 +179,8 @@ def manifest(store: Store, sequences: int = 300) -> Manifest:
     return TINY.manifest("unit", corpus, SEED, ROOT)
 
 
-def context(store: Store, client: Client) -> RunContext:
-    made = manifest(store)
+def context(store: Store, client: Client, codec: CodecSpec = TINY.codec) -> RunContext:
+    made = dataclasses.replace(manifest(store), codec=codec)
     params = RunParams(
         reward_token=RUN,
         manifest_hash=ZERO_HASH,
@@ -211,7 +211,7 @@ def update(seed: int) -> SparseUpdate:
     return compress(dense, TINY.codec.chunk, TINY.codec.k)[0]
 
 
-def blob(slot: int, item: SparseUpdate | None = None, round_number: int = 4) -> bytes:
+def blob(slot: int, item: SparseUpdate | None = None, round_number: int = 4, codec_id: int = 1) -> bytes:
     expected = BlobExpectation(
         chain_id=31337,
         run=RUN,
@@ -221,7 +221,8 @@ def blob(slot: int, item: SparseUpdate | None = None, round_number: int = 4) -> 
         table_hash=TABLE,
         size=SIZE,
         chunk=TINY.codec.chunk,
-        k=TINY.codec.k,
+        k=TINY.codec.k if item is None else item.k,
+        codec_id=codec_id,
     )
     return encode_blob(expected.header(), update(slot) if item is None else item)
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emerit.codec import SparseUpdate
+from emerit.codec import SparseUpdate, integer_codec
 from emerit.codec.update import first_indices
+from emerit.protocol.manifest import CodecSpec
 from emerit_validator import intake as module
 from emerit_validator.intake import Intake, intake_seconds
-from tests.unit.validator.stage import ROOT, Client, Store, blob, context, loop, reveal, update
+from tests.unit.validator.stage import ROOT, SIZE, TINY, Client, Store, blob, context, loop, reveal, update
 
 
 class Desk:
@@ -25,9 +26,10 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.store, self.folder, self.intakes = Store(), folder, list[Intake]()
 
-    def open(self, trust: dict[int, int] | None = None) -> Intake:
+    def open(self, trust: dict[int, int] | None = None, codec: CodecSpec = TINY.codec) -> Intake:
         client = Client()
-        self.intakes.append(Intake(context(self.store, client), loop(client, self.folder), 4, ROOT, trust or {}))
+        run = context(self.store, client, codec)
+        self.intakes.append(Intake(run, loop(client, self.folder), 4, ROOT, trust or {}))
         return self.intakes[-1]
 
     def close(self) -> None:
@@ -42,6 +44,28 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path)
     yield desk
     desk.close()
+
+
+@pytest.mark.parametrize(("early_rounds", "due"), [(4, 64), (5, 512)])
+def test_the_codec_and_the_density_are_those_of_the_round(desk: Desk, early_rounds: int, due: int) -> None:
+    spec = CodecSpec(name="topk-2bit", chunk=4096, k=64, early_rounds=early_rounds, early_k=512)
+    sender = integer_codec(spec.name)
+    dense = np.random.default_rng(1).standard_normal(SIZE).astype(np.float32)
+    blobs = {
+        0: blob(0, sender.compress(dense, 4096, due)[0], codec_id=sender.number),
+        1: blob(1, sender.compress(dense, 4096, 576 - due)[0], codec_id=sender.number),
+        2: blob(2),
+    }
+    for data in blobs.values():
+        desk.store.add(data)
+    intake = desk.open(codec=spec)
+    intake.take([reveal(slot, data) for slot, data in blobs.items()])
+    intake.collect(2.0)
+    assert [update.k for update in intake.accepted.values()] == [due]
+    assert set(intake.accepted) == {0}
+    # Where less is due, what is denser is larger than any good blob of the round, and is not even fetched whole.
+    assert intake.refused[1] == ("blob-shape" if due == 512 else "blob-too-large")
+    assert intake.refused[2] in ("blob-codec", "blob-too-large")
 
 
 def silent(like: SparseUpdate) -> SparseUpdate:
