@@ -39,10 +39,10 @@ class Tuned:
 
 
 TUNED = {
-    "adamw": Tuned(4e-3, (1, 1), 0.0, 0.0, 0),
-    "diloco": Tuned(4e-3, (7, 10), 0.9, 0.0, 0),
-    "emerit": Tuned(4e-3, (1, 1), 0.0, 0.95, 64),
-    "sign": Tuned(4e-3, (1, 1), 0.0, 1.0, 0),
+    "adamw": Tuned(2e-3, (1, 1), 0.0, 0.0, 0),
+    "diloco": Tuned(2e-3, (7, 10), 0.9, 0.0, 0),
+    "emerit": Tuned(2e-3, (1, 1), 0.0, 0.95, 64),
+    "sign": Tuned(2e-3, (1, 1), 0.0, 1.0, 0),
     "demo": Tuned(1e-3, (1, 1), 0.999, 0.0, 64),
 }
 """`outer_lr` is a ratio; `momentum` is DiLoCo's outer momentum and DeMo's decay."""
