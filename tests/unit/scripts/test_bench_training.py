@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -24,7 +25,7 @@ TINY = "--preset tiny --rounds 2 --inner-steps 2 --heldout-sequences 16 --curve-
 def module(name: str) -> ModuleType:
     sys.path.insert(0, str(SCRIPTS))
     try:
-        return __import__(name)
+        return importlib.import_module(name)
     finally:
         sys.path.remove(str(SCRIPTS))
 
