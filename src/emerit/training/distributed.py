@@ -12,7 +12,7 @@ import signal
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
@@ -31,6 +31,7 @@ COLLECTIVE_SECONDS: Final = 300.0
 GRACE_SECONDS: Final = 10.0
 """How long a rank that was told to stop still waits for rank 0's next order."""
 MAX_MANIFEST_BYTES: Final = 1 << 24
+_FAREWELL_SECONDS: Final = 5.0
 _LOOK_UP_SECONDS: Final = 1.0
 _ORDER: Final = struct.Struct("<4qd")
 
@@ -142,12 +143,18 @@ class Ranks:
 
     def dismiss(self) -> None:
         """Rank 0: send the others home; does nothing when they cannot hear it any more."""
-        try:
+        with suppress(RuntimeError):
             if not self._told_manifest:
                 self._store.set("manifest", b"")
             self._store.set(f"order/{self._orders}", _ORDER.pack(*Order(Act.QUIT)))
-        except RuntimeError:
-            return
+            # The store may end with this process: not before the others have heard it.
+            farewells = [f"farewell/{rank}" for rank in range(1, self.place.size)]
+            self._store.wait(farewells, timedelta(seconds=_FAREWELL_SECONDS))
+
+    def farewell(self) -> None:
+        """Other ranks: tell rank 0 that this one is leaving."""
+        with suppress(RuntimeError):
+            self._store.set(f"farewell/{self.place.rank}", b"1")
 
     def ignore_signals(self) -> None:
         """Other ranks: leave Ctrl-C and SIGTERM to rank 0, which needs this rank until it has stopped."""
@@ -212,6 +219,8 @@ def joined(place: Place, collective_seconds: float = COLLECTIVE_SECONDS) -> Iter
     finally:
         if place.rank == 0:
             ranks.dismiss()
+        else:
+            ranks.farewell()
         dist.destroy_process_group()
 
 

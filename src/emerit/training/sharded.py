@@ -82,7 +82,7 @@ class ShardedModel:
         loss = self._loss(tokens)
         size = self._ranks.place.size
         (loss * size).backward()  # type: ignore[no-untyped-call]  # FSDP takes the mean over the ranks
-        gradients = [_local(parameter.grad) for parameter in self._parameters if parameter.grad is not None]
+        gradients = self._gradients()
         squares = sum((part.double().square().sum() for part in gradients), torch.zeros((), device=device).double())
         totals = torch.stack((loss.detach().double(), squares))
         dist.all_reduce(totals)
@@ -120,16 +120,25 @@ class ShardedModel:
         total = F.cross_entropy(logits.flatten(0, 1), own[:, 1:].flatten(), reduction="sum")
         return total * (weight / tokens[:, 1:].numel())
 
+    def _gradients(self) -> list[Tensor]:
+        """Return this rank's part of each gradient; one that the loss does not depend on is zero, as in one process."""
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return [_local(parameter.grad) for parameter in self._parameters if parameter.grad is not None]
+
     def _scattered(self, vector: NDArray[np.float32] | None) -> list[Tensor]:
         """Return this rank's parts of rank 0's vector, float32[P], laid out as the parameters; tensor by tensor."""
-        sizes = [entry.size for entry in self._table]
-        pieces = None if vector is None else torch.split(torch.from_numpy(vector), sizes)
         parts: list[Tensor] = []
-        for place, parameter in enumerate(self._parameters):
-            shape = self._table[place].shape
-            whole = torch.empty(shape) if pieces is None else pieces[place].view(shape)
+        offset = 0
+        for entry, parameter in zip(self._table, self._parameters, strict=True):
+            if vector is None:
+                whole = torch.empty(entry.shape)
+            else:  # a copy: what is sent may become the very memory of the part
+                whole = torch.tensor(vector[offset : offset + entry.size]).view(entry.shape)
             whole = whole.to(self._ranks.device)
             parts.append(distribute_tensor(whole, self._ranks.mesh, _dtensor(parameter).placements))
+            offset += entry.size
         return parts
 
     def _gathered(self, parts: list[Tensor]) -> NDArray[np.float32] | None:
