@@ -33,7 +33,7 @@ def odd_run() -> Manifest:
         batch_sequences=3,
         assigned_sequences=12,
         warmup_steps=2,
-        clip_norm=0.5,
+        clip_norm=0.1,
         learning_rate=1e-3,
     )
     return replace(manifest(Store()), training=training)
