@@ -133,7 +133,7 @@ def test_no_process_outlives_a_killed_one(tmp_path: Path, victim: int) -> None:
     ranks = start_ranks(tmp_path, "forever")
     try:
         assert ranks[0].stdout is not None
-        assert ranks[0].stdout.readline() == "1\n"
+        assert "1\n" in ranks[0].stdout, "a round is done; the iterator ends with the process"
         ranks[victim].send_signal(signal.SIGKILL)
         said = ended(ranks[1 - victim])
         assert ranks[1 - victim].returncode not in (0, -signal.SIGKILL)
