@@ -17,6 +17,7 @@ from emerit.model.table import parameter_count
 from emerit.protocol.manifest import Manifest
 from emerit.run.pending import load_pending
 from emerit.training.ahead import RoundDelta, WorkAhead
+from emerit.training.engine import Engine
 from emerit.training.inner import ErrorFeedback, InnerTrainer
 
 INNER: Final = "inner.safetensors"
@@ -70,10 +71,10 @@ class HonestWorker:
     before the round, or from after it where the update was kept: never one without the other.
     """
 
-    def __init__(self, manifest: Manifest, folder: Path, private_seed: bytes) -> None:
+    def __init__(self, manifest: Manifest, folder: Path, private_seed: bytes, engine: Engine | None = None) -> None:
         self.manifest = manifest
         self.folder = folder
-        self.inner = InnerTrainer(manifest.model, manifest.training, private_seed)
+        self.inner = InnerTrainer(manifest.model, manifest.training, private_seed, engine=engine)
         self.feedback = ErrorFeedback(manifest.training.error_feedback_decay)
         self._staged = False
         finish_save(folder)

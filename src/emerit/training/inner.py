@@ -11,18 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from emerit.codec.interface import IntegerCodec
 from emerit.codec.update import SparseUpdate
 from emerit.data.tokens import Tokens
 from emerit.errors import StateError, UsageError
-from emerit.model.flat import FlatModel
 from emerit.model.table import parameter_count
 from emerit.protocol.manifest import ModelSpec, TrainingSpec
-from emerit.training.optimiser import Optimiser, moment_sizes, schedule_factor
+from emerit.training.engine import Engine, WholeModel
+from emerit.training.optimiser import moment_sizes, schedule_factor
 from emerit.training.state import check_size, to_float
 from emerit.training.storage import corrupt, read_tensors, write_tensors
 
@@ -50,20 +48,27 @@ class InnerResult:
 class InnerTrainer:
     """Trains the model locally, round by round; the optimiser's moments stay with the trainer between rounds.
 
-    `private_seed` decides the order in which the assigned sequences are used; nobody else knows it.
+    `private_seed` decides the order in which the assigned sequences are used; nobody else knows it. `engine` computes
+    the steps: the whole model on `device`, unless another is given (`emerit.training.sharded`).
     """
 
-    def __init__(self, spec: ModelSpec, training: TrainingSpec, private_seed: bytes, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        training: TrainingSpec,
+        private_seed: bytes,
+        device: str = "cpu",
+        engine: Engine | None = None,
+    ) -> None:
         self._spec = spec
         self._training = training
         self._private_seed = private_seed
-        self._model = FlatModel(spec, trainable=True, device=device)
-        self._optimiser = Optimiser(self._model, training)
+        self._engine = WholeModel(spec, training, device) if engine is None else engine
 
     @property
     def steps_done(self) -> int:
         """Optimiser steps that this trainer has made in all rounds."""
-        return self._optimiser.steps_done
+        return self._engine.steps_done
 
     def run_round(
         self,
@@ -87,13 +92,13 @@ class InnerTrainer:
         """
         began = time.perf_counter()
         check_size(start_values, parameter_count(self._spec))
-        device = self._model.flat.device
-        begin = to_float(start_values)
-        start = torch.from_numpy(begin if progress is None else begin - progress).to(device)
-        self._model.load(start)
+        start = to_float(start_values)
+        if progress is not None:
+            start = start - progress
+        self._engine.begin(start)
         steps, draws = self._training.inner_steps, self._training.inner_steps * self._training.batch_sequences
         order = usage_order(self._private_seed, round_index, len(sequences), draws)
-        tokens = torch.from_numpy(sequences[order].astype(np.int64)).to(device)
+        tokens = torch.from_numpy(sequences[order].astype(np.int64))
         losses: list[float] = []
         stopped = False
         for step, batch in enumerate(tokens.chunk(steps)):
@@ -101,16 +106,16 @@ class InnerTrainer:
                 stopped = True
                 break
             factor = schedule_factor(self._training, round_index, step, self.steps_done)
-            losses.append(self._step(batch, factor))
+            losses.append(_finite(self._engine.step(batch, factor)))
             if on_step is not None:
                 on_step(step + 1, steps, losses[-1])
-        delta = (start - self._model.flat).cpu().numpy()
+        delta = start - self._engine.end()
         return InnerResult(delta, losses, time.perf_counter() - began, stopped)
 
     def save(self, path: Path) -> None:
         """Write the optimiser's moments and step count to `path`, replacing the old file atomically."""
         metadata = {"format": _OPTIMISER_FORMAT, "steps": str(self.steps_done)}
-        write_tensors(path, self._optimiser.moments(), metadata)
+        write_tensors(path, self._engine.moments(), metadata)
 
     def load(self, path: Path) -> bool:
         """Take over what `save` wrote; return False, and change nothing, if there is no such file.
@@ -130,24 +135,8 @@ class InnerTrainer:
         for name, moment in tensors.items():
             if moment.shape != (sizes[name],) or not _is_finite_float32(moment):
                 raise corrupt(path, "it belongs to another model or holds values that are not finite")
-        self._optimiser.restore(tensors, int(steps))
+        self._engine.restore(tensors, int(steps))
         return True
-
-    def _step(self, batch: Tensor, factor: float) -> float:
-        gradient = self._model.gradient
-        assert gradient is not None
-        gradient.zero_()
-        logits = self._model.module(batch[:, :-1])
-        loss = F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-        loss.backward()  # type: ignore[no-untyped-call]
-        value = float(loss.detach())
-        if not math.isfinite(value) or not self._optimiser.step(gradient, factor):
-            raise StateError(
-                "training-diverged",
-                "The loss or its gradient is no longer a finite number.",
-                "Delete the trainer's optimiser and feedback files; it starts again from the settled state.",
-            )
-        return value
 
 
 class ErrorFeedback:
@@ -268,3 +257,13 @@ def usage_order(private_seed: bytes, round_index: int, available: int, draws: in
 
 def _is_finite_float32(values: NDArray[np.float32]) -> bool:
     return values.dtype == np.float32 and bool(np.isfinite(values).all())
+
+
+def _finite(loss: float) -> float:
+    if not math.isfinite(loss):
+        raise StateError(
+            "training-diverged",
+            "The loss or its gradient is no longer a finite number.",
+            "Delete the trainer's optimiser and feedback files; it starts again from the settled state.",
+        )
+    return loss

@@ -7,13 +7,13 @@ it, with the step size scaled to the root mean square of AdamW's (Liu et al., ar
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from emerit.model.flat import FlatModel
 from emerit.model.table import TensorEntry, tensor_table
@@ -118,13 +118,7 @@ class Optimiser:
 
     def _adamw(self, entries: tuple[TensorEntry, ...]) -> _Part:
         training = self._training
-        parameters = [self._named[entry.name] for entry in entries]
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": training.weight_decay},
-            {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
-        ]
-        betas = (training.beta1, training.beta2)
-        adamw = torch.optim.AdamW(groups, lr=training.learning_rate, betas=betas, fused=True)
+        adamw = adamw_of([self._named[entry.name] for entry in entries], training)
         return _Part(adamw, entries, MOMENTS, training.learning_rate)
 
     def _muon(self, entries: tuple[TensorEntry, ...]) -> _Part:
@@ -137,6 +131,16 @@ class Optimiser:
             adjust_lr_fn="match_rms_adamw",
         )
         return _Part(muon, entries, (MUON_MOMENT,), training.muon_learning_rate)
+
+
+def adamw_of(parameters: Sequence[nn.Parameter], training: TrainingSpec) -> torch.optim.AdamW:
+    """Return the manifest's AdamW over these parameters; vectors, which are gains of norms, are not decayed."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": training.weight_decay},
+        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    betas = (training.beta1, training.beta2)
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=betas, fused=True)
 
 
 def learning_rate(training: TrainingSpec, round_index: int, step: int, steps_done: int) -> float:

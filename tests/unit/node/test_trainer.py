@@ -282,7 +282,7 @@ def test_nothing_is_done_ahead_for_nothing(make_node: Callable[[int], TrainerNod
 def test_a_diverged_optimiser_stops_the_node(make_node: Callable[[int], TrainerNode]) -> None:
     node = make_node(1)
     cast(Contract, node.context.client).phase = Phase.SCORE
-    model = cast(HonestWorker, node.worker).inner._model.module
+    model = cast(HonestWorker, node.worker).inner._engine.model.module
     model.register_forward_hook(lambda _module, _inputs, logits: logits * float("inf"))
     with pytest.raises(StateError, match="training-diverged"):
         node.work_ahead(1)

@@ -155,7 +155,7 @@ def test_damaged_optimiser_files_are_refused(tmp_path: Path) -> None:
 
 def test_divergence_has_a_name() -> None:
     trainer = _trainer()
-    trainer._model.module.register_forward_hook(lambda _module, _inputs, logits: logits * float("inf"))
+    trainer._engine.model.module.register_forward_hook(lambda _module, _inputs, logits: logits * float("inf"))
     with pytest.raises(StateError) as refused:
         trainer.run_round(0, START, SEQUENCES)
     assert refused.value.code == "training-diverged"
