@@ -19,7 +19,8 @@ def add_node_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that trainer and validator share."""
     parser.add_argument("--rpc-url", required=True, help="JSON-RPC of the chain")
     parser.add_argument("--ipfs-api", required=True, help="RPC of a Kubo node")
-    parser.add_argument("--run", required=True, help="address of the run")
+    # torchrun takes --run for an abbreviation of an option of its own, wherever it stands.
+    parser.add_argument("--run", "--run-address", required=True, help="address of the run")
     parser.add_argument("--wallet", required=True, help="name, address or path of the operator's keystore")
     parser.add_argument("--wallet-dir", type=Path, help="folder of the keystores")
     parser.add_argument("--password-file", type=Path, help="file with the wallet's password")
