@@ -49,7 +49,7 @@ class Order(NamedTuple):
     """One order: of BEGIN `count` is the steps done, -1 for moments that stay; of STEP the shape of the batch."""
 
     act: Act
-    count: int = 0
+    count: int = 0  # type: ignore[assignment]
     rows: int = 0
     columns: int = 0
     factor: float = 0.0
@@ -90,7 +90,7 @@ def place_from_environment() -> Place | None:
 class Ranks:
     """This process's membership in the group, with a mesh over all devices; made by `joined`."""
 
-    def __init__(self, place: Place, mesh: DeviceMesh, store: dist.Store) -> None:
+    def __init__(self, place: Place, mesh: DeviceMesh, store: dist.Store) -> None:  # type: ignore[name-defined]
         self.place = place
         self.mesh = mesh
         self._store = store
@@ -191,9 +191,9 @@ def joined(place: Place, collective_seconds: float = COLLECTIVE_SECONDS) -> Iter
     """
     deadline = timedelta(seconds=collective_seconds)
     try:
-        store, _, _ = next(dist.rendezvous("env://", place.rank, place.size, timeout=deadline))
-        own = dist.PrefixStore("emerit", store)
-        own.set(f"devices/{place.rank}", b"1" if torch.cuda.device_count() > place.local_rank else b"0")
+        store, _, _ = next(dist.rendezvous("env://", place.rank, place.size, timeout=deadline))  # type: ignore[attr-defined]
+        own = dist.PrefixStore("emerit", store)  # type: ignore[attr-defined]
+        own.set(f"devices/{place.rank}", b"1" if torch.cuda.device_count() > place.local_rank else b"0")  # type: ignore[arg-type]
         keys = [f"devices/{rank}" for rank in range(place.size)]
         own.wait(keys, deadline)
         device_type = "cuda" if all(own.get(key) == b"1" for key in keys) else "cpu"
@@ -201,7 +201,7 @@ def joined(place: Place, collective_seconds: float = COLLECTIVE_SECONDS) -> Iter
             torch.cuda.set_device(place.local_rank)
         dist.init_process_group(
             "nccl" if device_type == "cuda" else "gloo",
-            store=dist.PrefixStore("emerit-group", store),
+            store=dist.PrefixStore("emerit-group", store),  # type: ignore[attr-defined]
             rank=place.rank,
             world_size=place.size,
             timeout=deadline,

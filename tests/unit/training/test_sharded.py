@@ -145,7 +145,7 @@ def test_no_process_outlives_a_killed_one(tmp_path: Path, victim: int) -> None:
 
 
 def test_under_torchrun_all_end_when_rank_0_cannot_start(tmp_path: Path) -> None:
-    """Rank 0 has no wallet: it says so, the launcher ends, and nobody else looked for a wallet, chain or IPFS."""
+    """Rank 0 has no password: it says so, the launcher ends, and nobody else looked for a wallet, chain or IPFS."""
     where = ["--rpc-url", "http://127.0.0.1:9", "--ipfs-api", "http://127.0.0.1:9", "--run-address", "0x" + "11" * 20]
     node = ["-m", "emerit_node", *where, "--wallet", "nobody", "--wallet-dir", str(tmp_path), "--data-dir"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
