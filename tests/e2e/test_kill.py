@@ -38,6 +38,9 @@ def test_killed_nodes_rejoin_with_the_right_state_and_the_run_never_stops(tmp_pa
         settled = {item.round: "0x" + item.header.body.state_root.hex() for item in net.client.state_chain()}
         for name in net.names():
             net.children[name].process.wait(60)
-            assert net.roots(name) == settled, f"{name} has other state roots"
+            found = net.roots(name)
+            # Who was away for long begins with a checkpoint, and has no roots of the rounds before it.
+            first = min(found) if name in ("t0", "v0") else 0
+            assert found == {n: root for n, root in settled.items() if n >= first}, f"{name} has other state roots"
         slot = net.client.entry_of(net.addresses["t0"]).slot  # type: ignore[union-attr]
         assert any(r.slot == slot for n in settled if n > status.round for r in net.client.reveals(n))
