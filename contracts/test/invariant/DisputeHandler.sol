@@ -71,6 +71,11 @@ abstract contract DisputeHandler is SettleHandler {
         Note storage n = _notes[f.hash];
         address to = f.demander;
         if (f.fault != Fault.Withheld) {
+            // Who did not precommit gets nothing, early or late.
+            try run.punish(round, stranger, bytes32("salt")) {
+                _refusedPassed++;
+                return;
+            } catch {}
             bytes32 hash = run.precommitHash(round, n.attempt, f.fault, f.index, challenger, bytes32("salt"));
             uint64 at = run.precommittedAt(hash);
             if (at != 0 && at < f.at) to = challenger;
@@ -82,11 +87,8 @@ abstract contract DisputeHandler is SettleHandler {
         count("punished");
     }
 
-    /// @dev Without a precommitment nobody is paid, nor anything burned before others had their time.
+    /// @dev Without a precommitment nothing is burned before others had their time.
     function _punishTooEarly(uint32 round, uint64 at) private {
-        try run.punish(round, stranger, bytes32("salt")) {
-            _refusedPassed++;
-        } catch {}
         try run.punish(round, address(0), 0) {
             _refusedPassed++;
         } catch {}
@@ -143,6 +145,10 @@ abstract contract DisputeHandler is SettleHandler {
             skip(1);
         }
         run.equivocation(a, signedA, b, signedB);
+        try run.punishEquivocation(round, index, stranger, bytes32("salt")) {
+            _refusedPassed++;
+            return;
+        } catch {}
         uint128 capWei = 2 * 120 ether;
         if (early) {
             _slash(index, capWei, challenger);
