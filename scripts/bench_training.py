@@ -84,7 +84,7 @@ def _run_apart(missing: Sequence[Settings], corpus_path: Path | None, folder: Ce
             for place, task in enumerate(tasks):
                 task.result()
                 progress.of(place)(missing[place].rounds, float("nan"))
-        except BaseException:
+        except BaseException:  # Ctrl-C above all: begin no further cell, then let it go on
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

@@ -159,7 +159,7 @@ class AnvilProcess:
                 )
             try:
                 self._wait_until_ready(log_path, config)
-            except BaseException:
+            except BaseException:  # whatever it was, Ctrl-C too: leave no process behind, then let it go on
                 self._kill()
                 raise
         return self

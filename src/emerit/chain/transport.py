@@ -87,7 +87,7 @@ class _Connection:
                 response.begin()
                 answer = response.status, _read_bounded(response)
                 closes = response.will_close
-        except BaseException:
+        except BaseException:  # an answer may be half read, after Ctrl-C too: never use this connection again
             self.close()
             raise
         if closes:

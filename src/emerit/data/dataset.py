@@ -164,7 +164,7 @@ def _write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException:  # whatever it was, Ctrl-C too: leave no partial file behind, then let it go on
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise

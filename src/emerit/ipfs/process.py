@@ -68,7 +68,7 @@ class LocalNode:
             )
         try:
             self._ready = self._wait_for_line(self._process, deadline_seconds)
-        except BaseException:
+        except BaseException:  # whatever it was, Ctrl-C too: leave no process behind, then let it go on
             self.stop()
             raise
 

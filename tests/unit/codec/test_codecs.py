@@ -265,10 +265,6 @@ def test_hand_made_topk_bodies(
     name: str, body: bytes, code: str, kernels: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMERIT_KERNELS", kernels)
-    test_hand_made_topk_body(name, body, code)
-
-
-def test_hand_made_topk_body(name: str = "topk-sign", body: bytes = TOPK[0][1], code: str = "") -> None:
     each: Any = CODECS[name]
     if code:
         with pytest.raises(RefusedError, match=code):

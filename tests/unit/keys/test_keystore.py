@@ -197,7 +197,8 @@ def test_damaged_file(keystore: Keystore, content: str | dict[str, Any]) -> None
     path = keystore.folder / "broken.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     path.chmod(0o600)
-    refused(lambda: keystore.load("broken", VECTOR_PASSWORD), PreconditionError, "key-file-invalid")
+    error = refused(lambda: keystore.load("broken", VECTOR_PASSWORD), PreconditionError, "key-file-invalid")
+    assert VECTOR_PASSWORD not in str(error)
 
 
 def test_list_leaves_out_what_is_no_keystore(keystore: Keystore) -> None:
@@ -218,12 +219,14 @@ def test_names_that_cannot_be(keystore: Keystore, name: str) -> None:
 
 def test_empty_password_is_refused(keystore: Keystore) -> None:
     refused(lambda: keystore.create("alice", "", True), UsageError, "key-password-empty")
+    assert not keystore.folder.exists()
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     keystore = Keystore(tmp_path / "file" / "keys")
     refused(lambda: keystore.create("alice", PASSWORD, True), PreconditionError, "key-folder-unwritable")
+    assert (tmp_path / "file").read_text() == ""
 
 
 def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

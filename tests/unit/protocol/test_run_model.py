@@ -10,7 +10,7 @@ import pytest
 
 from emerit.protocol import minifloat
 from emerit.protocol.challenges import find_fault
-from emerit.protocol.eip712 import opened
+from emerit.protocol.eip712 import header_hash, opened
 from emerit.protocol.run_model import Refusal
 from emerit.protocol.run_model.base import DEAD
 from emerit.protocol.settlement_tree import claim_leaf
@@ -295,6 +295,7 @@ def test_nothing_can_be_shown_to_be_wrong_in_an_honest_header() -> None:
     last = 5
     named = settled.leaves[last], settled.tree.proof(last)
     refused("NothingWrong", run.challenge_coverage, tree, *named, leaf, proof)
+    assert run.round(0).header_hash == header_hash(settled.header) and not run.is_behind()
 
 
 def test_a_leaf_withheld_costs_its_signers() -> None:
@@ -396,7 +397,9 @@ def test_one_third_that_signs_alone_gets_nobody_fined() -> None:
     play.run.attest(play.operators(V)[0], play.honest(0).header, "Qa")
     play.until(Phase.EXPIRED)
     play.run.void_round(0)
+    before = [entry.stake_wei for entry in play.world.stakes.registry(play.run).entries]
     refused("NothingMissed", play.run.fine_validator, 0, 1)
+    assert [entry.stake_wei for entry in play.world.stakes.registry(play.run).entries] == before
 
 
 # Attesting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 
@@ -33,9 +34,15 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     assert refused(data)
 
 
-@given(JSON)
+@given(JSON | st.fixed_dictionaries({"reason": st.just("paid")}, optional={"s": JSON, "cluster": JSON, "other": JSON}))
 def test_any_json_as_a_trainer_is_read_or_refused(value: object) -> None:
-    refused(json.dumps({"trainers": {"0": value}}).encode())
+    data = json.dumps({"trainers": {"0": value}}).encode()
+    if refused(data):
+        return
+    view = read_evidence(data)["trainers"]["0"]
+    assert isinstance(view["reason"], str)
+    assert view["cluster"] is None or type(view["cluster"]) is int
+    assert view["s"] is None or (type(view["s"]) in (int, float) and math.isfinite(view["s"]))
 
 
 @pytest.mark.parametrize(
