@@ -1,4 +1,7 @@
-"""`emerit reputation show|gateways`: MeritRank on the run's seed graph, from the settled leaves and from chain."""
+"""`emerit reputation show|gateways|compute`: MeritRank on the run's seed graph, from the settled leaves and from chain.
+
+`compute` is for graphs of one's own (`emerit.cli.reputation_compute`).
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,11 @@ from emerit.cli.options import (
 )
 from emerit.cli.output import print_json, print_record, say
 from emerit.cli.place import address_of, place, sender_for
+from emerit.cli.reputation_compute import compute
 from emerit.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(compute)
 
 SHOWN_ROUNDS = 10
 GATEWAY = re.compile(r"https?://[^\s{}]+\{sender\}[^\s{}]*\{data\}[^\s{}]*")
