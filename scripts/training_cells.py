@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,13 +17,13 @@ from training_methods import METHODS, Run, Settings, heldout, start
 
 from emerit.data import ShardedCorpus, build_shards, default_corpus_files, read_corpus, read_files, split_documents
 from emerit.errors import UsageError
+from emerit.files import SHARED, replace_file
 from emerit.model.flat import FlatModel
 from emerit.model.table import parameter_count
 from emerit.protocol.presets import preset
 from emerit.scoring.losses import sequence_losses
 
 FORMAT = 1
-_TEMPORARY = ".part"
 
 
 @dataclass(frozen=True)
@@ -199,9 +198,7 @@ class CellFolder:
     def save(self, cell: dict[str, Any]) -> Path:
         """Write a cell."""
         path = self.file(read_settings(cell["settings"]))
-        temporary = path.with_suffix(f".{os.getpid()}{_TEMPORARY}")
-        temporary.write_text(json.dumps(cell, indent=1, sort_keys=True) + "\n")
-        os.replace(temporary, path)
+        replace_file(path, (json.dumps(cell, indent=1, sort_keys=True) + "\n").encode(), mode=SHARED)
         return path
 
     def all(self) -> list[dict[str, Any]]:
