@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -10,10 +11,13 @@ VENV = Path(__file__).resolve().parent.parent / ".venv"
 
 
 def use_venv() -> None:
-    """Start this script again with the Python of .venv, unless that runs it already; exit 2 if there is none."""
-    if Path(sys.prefix) == VENV:
-        return
+    """Start this script again with the Python of .venv, unless that runs it already.
+
+    Without .venv, a Python that has Emerit installed will do; exit 2 if this one has not.
+    """
     python = VENV / "bin" / "python"
+    if Path(sys.prefix) == VENV or not python.exists() and importlib.util.find_spec("emerit"):
+        return
     if not python.exists():
         print("There is no environment yet: run `make setup` first.", file=sys.stderr)
         raise SystemExit(2)

@@ -35,6 +35,7 @@ class Tuned:
     momentum: float
     feedback_decay: float
     k: int
+    optimiser: str = "adamw"
 
 
 TUNED = {
@@ -64,6 +65,9 @@ class Choices:
     momentum: float | None = None
     feedback_decay: float | None = None
     divisor_floor: int | None = None
+    optimiser: str | None = None
+    muon_learning_rate: float | None = None
+    beta2: float | None = None
     heldout_sequences: int = 1024
     curve_sequences: int = 128
     curve_every: int = 10
@@ -87,6 +91,8 @@ def settings_for(choices: Choices, method: str, workers: int, seed: int, corpus:
     k = 0 if not tuned.k else choices.k or tuned.k
     early = choices.early_rounds if method == "emerit" else 0
     floor = base.outer.divisor_floor if choices.divisor_floor is None else choices.divisor_floor
+    optimiser = "" if method == "demo" else choices.optimiser or tuned.optimiser
+    muon = _given(choices.muon_learning_rate, base.training.muon_learning_rate) if optimiser == "muon" else 0.0
     return Settings(
         method=method,
         workers=workers,
@@ -103,7 +109,10 @@ def settings_for(choices: Choices, method: str, workers: int, seed: int, corpus:
         feedback_decay=_given(choices.feedback_decay, tuned.feedback_decay) if method in ("emerit", "sign") else 0.0,
         outer_lr=(choices.outer_lr or tuned.outer_lr) if method in ("emerit", "sign", "diloco") else (1, 1),
         divisor_floor=floor if method in ("emerit", "sign") else 0,
-        momentum=_given(choices.momentum, tuned.momentum) if method in ("diloco", "demo") else 0.0,
+        momentum=0.0 if method == "adamw" else _given(choices.momentum, tuned.momentum),
+        optimiser=optimiser,
+        muon_learning_rate=muon,
+        beta2=0.0 if method == "demo" else _given(choices.beta2, base.training.beta2),
         heldout_sequences=choices.heldout_sequences,
         curve_sequences=choices.curve_sequences,
         curve_every=choices.curve_every,
