@@ -16,7 +16,7 @@ def use_venv() -> None:
     Without .venv, a Python that has Emerit installed will do; exit 2 if this one has not.
     """
     python = VENV / "bin" / "python"
-    if Path(sys.prefix) == VENV or not python.exists() and importlib.util.find_spec("emerit"):
+    if Path(sys.prefix) == VENV or (not python.exists() and importlib.util.find_spec("emerit")):
         return
     if not python.exists():
         print("There is no environment yet: run `make setup` first.", file=sys.stderr)
