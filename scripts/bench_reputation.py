@@ -102,11 +102,8 @@ def measure(arrays: Arrays, size: str, repeats: int, figures: dict[str, Any]) ->
         "visits-plain": lambda: compute(graph, EGO).ranking(),
         "walks": lambda: compute(graph, EGO, base="hitting", walks=peers.WALKS).ranking(TOP),
     }
-    exact: dict[str, Floats] = {"visits-plain": visits / visits.sum()}
     if arrays.size <= DENSE_NODES:
         actions["hitting"] = lambda: compute(graph, EGO, base="hitting").ranking()
-        # Unique visits by a solution of their own: expected visits over those of a walk from the node itself.
-        exact["hitting"] = exact["walks"] = exact_hitting(arrays)
     scipy = peers.scipy_pagerank(arrays)
     if scipy is not None:
         actions["scipy"] = scipy
@@ -121,21 +118,19 @@ def measure(arrays: Arrays, size: str, repeats: int, figures: dict[str, Any]) ->
     times |= changes(arrays, graph, repeats, actions)
     figures["peak_bytes"][size] = {name: peak(action) for name, action in actions.items() if name != "plain-walks"}
     errors = figures["max_relative_error_top100"][size] = {}
-    for name, right in exact.items():
-        errors[name] = worst(ranks_of(actions[name](), arrays.size) / 1e9, right)
-    found = compute(graph, EGO)
-    errors["visits"] = worst(found.scores, exact["visits-plain"])
-    if "hitting" in exact:
-        errors["hitting"] = worst(compute(graph, EGO, base="hitting").scores, exact["hitting"])
+    errors["visits"] = worst(compute(graph, EGO).scores, visits / visits.sum())
+    if arrays.size <= DENSE_NODES:
+        hitting = exact_hitting(arrays)
+        errors["hitting"] = worst(compute(graph, EGO, base="hitting").scores, hitting)
+        errors["walks"] = worst(compute(graph, EGO, base="hitting", walks=peers.WALKS).scores, hitting)
         for name in WALKED[1:]:
             if name in actions:
-                errors[name] = worst(ranks_of(list(actions[name]().items()), arrays.size), exact["hitting"])
-    del errors["visits-plain"]
+                errors[name] = worst(ranks_of(list(actions[name]().items()), arrays.size), hitting)
     figures["warm_start"][size] = warm_starts(arrays, graph, repeats)
 
 
 def exact_hitting(arrays: Arrays) -> Floats:
-    """Return shares of unique visits by solving for all pairs at once."""
+    """Return shares of unique visits: visits, over those of a walk from the node itself, from one solution for all."""
     matrix = np.eye(arrays.size)
     totals = np.bincount(arrays.source, arrays.weight, arrays.size)
     matrix[arrays.source, arrays.target] -= peers.CONTINUE * arrays.weight / totals[arrays.source]
@@ -193,14 +188,12 @@ def moved(arrays: Arrays, count: int, seed: int) -> Arrays:
 def warm_starts(arrays: Arrays, graph: Graph, repeats: int) -> dict[str, float]:
     """Return by number of changed edges how many times faster the solution is from the last one."""
     before, found = compute(graph, EGO), {}
-    count = 1
-    while count <= len(arrays.weight):
+    for count in (*(100**power for power in range(4) if 100**power < len(arrays.weight)), len(arrays.weight)):
         changed = moved(arrays, count, count).graph()
         changed.steps  # noqa: B018 (made once, as for the cold start)
         cold = seconds(lambda changed=changed: compute(changed, EGO), repeats)  # type: ignore[misc]
         warm = seconds(lambda changed=changed: compute(changed, EGO, warm=before), repeats)  # type: ignore[misc]
         found[str(count)] = cold / warm
-        count *= 100
     return found
 
 

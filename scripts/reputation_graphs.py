@@ -85,8 +85,8 @@ def attacked(graph: Arrays, attack: str, sybils: int, bridges: int = 3) -> Array
 
     serial: the attacker speaks only of the first Sybil, each Sybil of the next.
     parallel: the attacker speaks only of the Sybils, and they of it.
-    bridge: as serial and closed to a ring, and `bridges` honest nodes of middling popularity, instead of all else that
-        they said, speak of the attacker's Sybils: so many that no single node leads to them.
+    bridge: as serial and closed to a ring, and `bridges` honest nodes of middling popularity speak of Sybils too, as
+        loudly as these of each other: no single node leads to the region any more.
     """
     attacker, first = attacker_of(graph), graph.size
     names = list(range(first, first + sybils))
