@@ -1,4 +1,4 @@
-"""Line and point plots as SVG text, for scripts/plot_training; no library needed."""
+"""Line and point plots as SVG text, for scripts/plot_training and scripts/plot_reputation; no library needed."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def ticks(low: float, high: float, most: int = 8) -> list[float]:
     return [round(place * step, 10) for place in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def line_plot(series: Mapping[str, Sequence[Point]], axes: Axes) -> str:
+def line_plot(series: Mapping[str, Sequence[Point]], axes: Axes, colours: Mapping[str, str] = COLOURS) -> str:
     """Return an SVG document with a line for each name; points above `axes.y_most` are left out."""
     shown = {name: [point for point in points if point[1] <= axes.y_most] for name, points in series.items()}
     frame = _Frame([point for points in shown.values() for point in points], axes)
@@ -100,14 +100,14 @@ def line_plot(series: Mapping[str, Sequence[Point]], axes: Axes) -> str:
         if not points:
             continue
         places = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in points)
-        parts.append(f'<polyline points="{places}" fill="none" stroke="{_colour(name)}" stroke-width="2"/>')
+        parts.append(f'<polyline points="{places}" fill="none" stroke="{_colour(name, colours)}" stroke-width="2"/>')
         ends.append((frame.y(points[-1][1]), name, points[-1][1]))
     lowest = -math.inf
     for place, name, value in sorted(ends):
         lowest = max(place, lowest + 14)
         parts.append(
-            f'<text x="{WIDTH - RIGHT + 6}" y="{lowest + 4:.1f}" font-size="12" fill="{_colour(name)}">'
-            f"{escape(name)} {value:.3f}</text>"
+            f'<text x="{WIDTH - RIGHT + 6}" y="{lowest + 4:.1f}" font-size="12" '
+            f'fill="{_colour(name, colours)}">{escape(name)} {value:.3f}</text>'
         )
     return "\n".join([*parts, "</svg>", ""])
 
@@ -126,5 +126,5 @@ def point_plot(series: Mapping[str, Sequence[tuple[str, Point]]], axes: Axes) ->
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _colour(name: str) -> str:
-    return COLOURS.get(name.split()[0], "#666")
+def _colour(name: str, colours: Mapping[str, str] = COLOURS) -> str:
+    return colours.get(name) or colours.get(name.split()[0], "#666")

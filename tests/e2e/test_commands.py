@@ -63,8 +63,10 @@ def test_rewards_are_listed_and_claimed_once(network: Network, capsys: pytest.Ca
     assert token.balance_of(address) - before_wei == earned_wei
     assert answer(capsys, "rewards", "claim", address)["paid_wei"] == "0"
     assert token.balance_of(address) - before_wei == earned_wei
-    shown = answer(capsys, "reputation", "show", address)
-    assert shown["on_chain"] == shown["reputation"] > 0
+    shown = answer(capsys, "reputation", "show", address, "--explain", "--perspective", network.addresses["v0"])
+    assert shown["on_chain"] == shown["reputation"] == shown["explain"]["reputation"] > 0
+    assert shown["explain"]["round"] == ROUNDS - 1
+    assert shown["perspective"]["validator"].lower() == network.addresses["v0"].lower()
     outcomes = answer(capsys, "rewards", "list", network.addresses["v0"])
     assert {row["reason"] for row in outcomes["rounds"]} == {"paid"}
 

@@ -305,6 +305,36 @@ class ReputationPoint(Answer):
     reputation: int
 
 
+class ReputationPath(Answer):
+    """Reputation that came from the protocol's seed through one validator, in parts of 10⁹."""
+
+    validator: int = Field(description="its slot")
+    account: Hex | None
+    stake_share: int = Field(description="its part of the stake that did not abstain")
+    confirmed: str = Field(description="of the weight it gave, what the consensus confirmed")
+    visits: int
+    share: int = Field(description="its part of all visits; the largest is the neck")
+
+
+class ReputationExplanation(Answer):
+    """How a reputation came about in the last settled round, in parts of 10⁹.
+
+    `undecayed` less what transitivity and connectivity decay took is `visits`; `before` less what epoch decay took,
+    plus what the round added, is `reputation`.
+    """
+
+    round: int
+    paths: list[ReputationPath]
+    undecayed: int
+    transitivity_took: int
+    connectivity_took: int
+    visits: int
+    before: int
+    epoch_took: int
+    epoch_added: int
+    reputation: int
+
+
 class ReputationAnswer(Dated):
     """A member's MeritRank: round by round, and what the contract answers."""
 
@@ -313,6 +343,7 @@ class ReputationAnswer(Dated):
     reputation: int
     of: int
     on_chain: int = Field(description="what Reputation.reputationOf answers, decayed since it was shown to it")
+    explanation: ReputationExplanation | None = Field(description="null before the first settled round")
     history: list[ReputationPoint]
     next: int | None = Field(description="`since` of the following page; null on the last")
 

@@ -14,6 +14,7 @@ from emerit.api.answers import (
     ParticipantAnswer,
     ParticipantsAnswer,
     ReputationAnswer,
+    ReputationExplanation,
     ReputationPoint,
     RoundAnswer,
     RoundsAnswer,
@@ -42,7 +43,8 @@ from emerit.protocol.eip712 import header_digest, opened
 from emerit.protocol.hints import Hint
 from emerit.protocol.reputation import REPUTATION_ONE
 from emerit.protocol.settlement_tree import claim_leaf
-from emerit.protocol.types import RegistryEntry, Role
+from emerit.protocol.types import RegistryEntry, ReputationParams, Role
+from emerit.run.reputation_view import explain_last
 
 T = TypeVar("T")
 Round = RoundDigest | SettledHeader
@@ -187,10 +189,22 @@ def reputation_answer(
         reputation=_reputation(items[-1], entry) if items else 0,
         of=REPUTATION_ONE,
         on_chain=on_chain,
+        explanation=_explanation(items[-2:], entry, now.context.params.reputation),
         history=[ReputationPoint(round=item.number, reputation=_reputation(item, entry)) for item in page],
         next=following,
         as_of_block=now.block,
     )
+
+
+def _explanation(
+    items: Sequence[RoundDigest], entry: RegistryEntry, spec: ReputationParams
+) -> ReputationExplanation | None:
+    told = explain_last([item.entry for item in items], entry, spec)
+    if told is None:
+        return None
+    for path in told["paths"]:
+        path["confirmed"] = str(path["confirmed"])
+    return ReputationExplanation.model_validate(told)
 
 
 def _with_leaf(now: Snapshot, entry: RegistryEntry) -> list[RoundDigest]:

@@ -1,9 +1,12 @@
-"""`emerit reputation show|gateways`: MeritRank on the run's seed graph, from the settled leaves and from chain."""
+"""`emerit reputation show|gateways|compute`: MeritRank on the run's seed graph, from the settled leaves and from chain.
+
+`compute` is for graphs of one's own (`emerit.cli.reputation_compute`).
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,9 +24,11 @@ from emerit.cli.options import (
 )
 from emerit.cli.output import print_json, print_record, say
 from emerit.cli.place import address_of, place, sender_for
+from emerit.cli.reputation_compute import compute
 from emerit.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(compute)
 
 SHOWN_ROUNDS = 10
 GATEWAY = re.compile(r"https?://[^\s{}]+\{sender\}[^\s{}]*\{data\}[^\s{}]*")
@@ -42,6 +47,12 @@ def show(
     ipfs_api: IpfsOption = None,
     deployment: DeploymentOption = None,
     wallet_dir: WalletDirOption = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which paths carried the last round's, and what each decay took")
+    ] = False,
+    perspective: Annotated[
+        str | None, typer.Option("--perspective", help="Account of a validator: the trainer's visits as it sees them")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a participant's reputation, how it came about round by round, and what the contract answers."""
@@ -62,16 +73,26 @@ def show(
         if entry.index < len(item.settlement.leaves)
     ]
     latest = int(history[-1]["reputation"]) if history else 0
-    record = {
+    record: dict[str, Any] = {
         "address": entry.account,
         "role": entry.role.name.lower(),
         "reputation": latest,
         "of": REPUTATION_ONE,
         "on_chain": client.reputation_of(entry.account),
     }
+    from emerit.run.reputation_view import explain_last
+    from emerit.run.reputation_view import perspective as seen_by
+
+    told = explain_last(ledger.entries, entry, ledger.params.reputation) if explain else None
+    if perspective is not None and history:
+        viewer = entry_in(client, address_of(perspective, wallet_dir))
+        seen = seen_by(ledger.entries[-1], viewer, entry, ledger.params.reputation)
+        record["perspective"] = {"validator": viewer.account, "visits": seen}
     if as_json:
-        print_json(record | {"history": history})
+        print_json(record | {"history": history} | ({"explain": told} if explain else {}))
         return
+    if "perspective" in record:
+        record["perspective"] = f"{record['perspective']['visits']} visits from {record['perspective']['validator']}"
     print_record(record | {"share": f"{latest / REPUTATION_ONE:.4%}"})
     for row in history[-SHOWN_ROUNDS:]:
         say(f"  round {row['round']}: weight {row['weight']}, reputation {row['reputation']}")
@@ -79,6 +100,26 @@ def show(
         say(f"  ({len(history) - SHOWN_ROUNDS} earlier rounds: --json)")
     if record["on_chain"] == 0 and latest:
         say("The contract answers 0 until the leaf is shown to it: emerit rewards claim does so.")
+    if told is not None:
+        say_explanation(told)
+
+
+def say_explanation(told: dict[str, Any]) -> None:
+    """Print an explanation, in parts of 10^9."""
+    say(f"Round {told['round']}, in parts of 10^9:")
+    for path in told["paths"]:
+        say(
+            f"  {path['visits']:>11}  seed -> validator {path['account']} with {path['stake_share'] / 1e9:.1%} of the"
+            f" stake -> here: {path['share'] / 1e9:.1%} of all visits"
+        )
+    say(f"  {told['undecayed']:>11}  visits if walks never stopped")
+    say(f"  {-told['transitivity_took']:>11}  transitivity decay: a walk stops at each step with some probability")
+    say(f"  {-told['connectivity_took']:>11}  connectivity decay: nearly all came through one validator")
+    say(f"  {told['visits']:>11}  visits of the round")
+    say(f"  {told['before']:>11}  reputation before")
+    say(f"  {-told['epoch_took']:>11}  epoch decay of it")
+    say(f"  {told['epoch_added']:>11}  from this round's visits")
+    say(f"  {told['reputation']:>11}  reputation")
 
 
 @app.command()

@@ -22,6 +22,16 @@ def read_json(data: bytes, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | 
     Raises:
         ValueError: not JSON in ASCII, nested deeper than `MAX_DEPTH`, or with NaN or an infinity in it.
     """
+    check_depth(data)
+    return json.loads(data.decode("ascii"), object_pairs_hook=pairs_hook, parse_constant=_no_constant)
+
+
+def check_depth(data: bytes) -> None:
+    """Count how deep JSON text is nested, in any encoding that agrees with ASCII on ASCII.
+
+    Raises:
+        ValueError: deeper than `MAX_DEPTH`.
+    """
     depth = 0
     for match in _TOKENS.finditer(data):
         token = match[0]
@@ -31,7 +41,6 @@ def read_json(data: bytes, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | 
                 raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
         elif token in b"]}":
             depth -= 1
-    return json.loads(data.decode("ascii"), object_pairs_hook=pairs_hook, parse_constant=_no_constant)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -229,6 +229,7 @@ class FakeRun:
             ),
             params=SimpleNamespace(
                 validator_share_bps=2_000,
+                reputation=REPUTATION,
                 reward_token=address(1),
                 manifest_cid="bafkqaaa",
                 manifest_hash=bytes(32),

@@ -26,6 +26,7 @@ READS = {
     ("rewards", "list"),
     ("reputation", "show"),
     ("reputation", "gateways"),
+    ("reputation", "compute"),
     ("model", "export"),
     ("model", "sample"),
     ("model", "eval"),

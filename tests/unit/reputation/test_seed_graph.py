@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from emerit.protocol.manifest import ReputationSpec
 from emerit.protocol.presets import preset
 from emerit.protocol.settlement_tree import payable
+from emerit.reputation import Graph, compute
 from emerit.reputation.seed_graph import (
     REPUTATION_ONE,
     SEED,
@@ -142,3 +145,48 @@ def test_the_running_average_moves_by_its_weight() -> None:
 def test_the_running_average_stays_between_old_and_new(old: int, visits: int) -> None:
     value = next_reputation(old, visits, SPEC)
     assert min(old, visits) - 1 <= value <= max(old, visits)
+
+
+def decided_by_a_hair(votes: list[Vote], weight: int) -> bool:
+    """Whether the largest flow is so near nine tenths, and not equal, that 12 digits do not tell."""
+    flows = [vote.stake * payable(min(vote.weight, weight)) for vote in votes]
+    share = Fraction(max(flows, default=0), sum(flows) or 1)
+    return share != Fraction(9, 10) and abs(share - Fraction(9, 10)) < Fraction(1, 10**12)
+
+
+@given(rounds(), st.booleans())
+def test_the_leaf_s_integers_are_the_engine_s_reputation(
+    case: tuple[list[int], list[int], list[dict[int, int]]], lopsided: bool
+) -> None:
+    stakes, weights, given_out = case
+    stakes = [9 * sum(stakes), *stakes] if lopsided else stakes
+    given_out = [{slot: max(weight, 1) for slot, weight in enumerate(weights)}, *given_out] if lopsided else given_out
+    total = sum(payable(weight) for weight in weights)
+    for slot, weight in enumerate(weights):
+        voting = {v: row for v, row in enumerate(given_out) if slot in row}
+        votes = [Vote(stakes[v], row[slot]) for v, row in voting.items()]
+        assume(not decided_by_a_hair(votes, weight))
+        leaf = trainer_visits(votes, weight, total, len(stakes), SPEC)
+        edges = [(edge.source, edge.target, edge.weight) for edge in edges_for(voting, stakes, weights)]
+        graph = Graph.from_edges(edges, nodes=[SEED, trainer_node(slot)])
+        # Where too few validators have a stake, nobody's neck counts.
+        decay = 0.5 if len(stakes) >= SPEC.neck_min_validators else 0.0
+        for base in ("visits", "hitting"):
+            found = compute(graph, SEED, base=base, connectivity_decay=decay, threshold=0.9)
+            at = graph.place(trainer_node(slot))
+            cut = found.necks is not None and bool(found.necks.cut[at])
+            exact = float(found.measure[at]) * (0.5 if cut else 1.0) * REPUTATION_ONE
+            # The leaf rounds down, twice where it cuts.
+            assert exact - 1.001 - cut < leaf < exact + 0.001
+
+
+def test_the_engine_and_the_leaf_cut_at_exactly_the_threshold() -> None:
+    stakes, weights = [90, 5, 3, 2], [100]
+    votes = [Vote(stake, 100) for stake in stakes]
+    edges = edges_for({v: {0: 100} for v in range(4)}, stakes, weights)
+    graph = Graph.from_edges([(edge.source, edge.target, edge.weight) for edge in edges])
+    found = compute(graph, SEED, connectivity_decay=0.5, threshold=0.9)
+    assert found.necks is not None
+    assert found.necks.share[graph.place("trainer-0")] == pytest.approx(0.9, abs=1e-12)
+    assert found.necks.cut[graph.place("trainer-0")]
+    assert trainer_visits(votes, 100, 100, 4, SPEC) == 850_000_000**2 // 10**9 // 2
