@@ -1,0 +1,123 @@
+"""`emerit lab run|list|report`: attacks and defences, tried without a chain."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emerit.cli.options import JsonOption
+from emerit.cli.output import print_json, print_record, progress, say
+
+if TYPE_CHECKING:
+    from emerit.lab.figures import Figures
+    from emerit.lab.play import OnRound
+
+app = typer.Typer(no_args_is_help=True)
+
+PresetOption = Annotated[str, typer.Option(help="Settings of the run: lab (0.04M parameters), or a run's preset")]
+CorpusOption = Annotated[
+    Path | None, typer.Option(exists=True, help="A text file or folder; default: Shakespeare", show_default=False)
+]
+RoundsOption = Annotated[int, typer.Option(min=1, max=10_000, help="Rounds to play")]
+TrainersOption = Annotated[int, typer.Option(min=3, max=256, help="Trainer identities, the attacker's included")]
+ValidatorsOption = Annotated[int, typer.Option(min=1, max=16, help="Validators, of equal stake")]
+FractionOption = Annotated[float, typer.Option(min=0, max=0.99, help="Share of the identities that attack")]
+
+
+@app.command()
+def run(
+    attack: Annotated[str, typer.Option(help="Its name (emerit lab list), or module:Class of your own")] = "none",
+    fraction: FractionOption = 0.3,
+    defence: Annotated[str, typer.Option(help="Its name (emerit lab list), or module:Class of your own")] = "ours",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result")] = 0,
+    rounds: RoundsOption = 12,
+    trainers: TrainersOption = 10,
+    validators: ValidatorsOption = 10,
+    preset: PresetOption = "lab",
+    corpus: CorpusOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Play one attack against one defence, with real training, and print what the attacker gained."""
+    from emerit.lab.cells import Laboratory
+    from emerit.lab.settings import Settings
+    from emerit.training.threads import single_thread
+
+    single_thread()
+    settings = Settings(
+        attack=attack,
+        fraction=fraction if attack != "none" else 0.0,
+        defence=defence,
+        seed=seed,
+        rounds=rounds,
+        trainers=trainers,
+        validators=validators,
+        preset=preset,
+        corpus=str(corpus) if corpus else "",
+    )
+    laboratory = Laboratory()
+    cell = laboratory.cell(settings, _rounds_shown(attack))
+    found = laboratory.figures(cell, _rounds_shown("without the attack"))
+    if as_json:
+        record: dict[str, Any] = found.to_dict()
+        record |= {"final_loss": cell.played.final_loss, "state_root": cell.played.state_root}
+        print_json(record | {"settings": dataclasses.asdict(settings)})
+        return
+    _print(found)
+
+
+@app.command("list")
+def list_all(as_json: JsonOption = False) -> None:
+    """Name the attacks and defences, with what they do and where they are from."""
+    from emerit.lab.attack import ValidatorAttack
+    from emerit.lab.catalogue import attacks, defences, offered
+
+    lists: dict[str, list[dict[str, str]]] = {
+        "attacks": [
+            {"name": name, "by": _by(kind, ValidatorAttack), "says": kind.says, "source": kind.source}
+            for name, kind in attacks().items()
+        ],
+        "defences": [{"name": name, "says": kind.says, "source": kind.source} for name, kind in defences().items()],
+    }
+    if as_json:
+        print_json(lists | {"installed": offered()})
+        return
+    for what in ("attacks", "defences"):
+        say(f"{what}:")
+        for item in lists[what]:
+            say(f"  {item['name']:<24}{item['says']}")
+    for what, names in offered().items():
+        if names:
+            say(f"{what} of installed packages: {', '.join(names)}")
+
+
+def _by(kind: Any, validators: type) -> str:
+    if getattr(kind, "honest", False):
+        return "nobody"
+    return "validators" if issubclass(kind, validators) else "trainers"
+
+
+def _rounds_shown(label: str) -> OnRound:
+    show = progress(f"{label}: round")
+    return lambda done, total, _: show(done, total)
+
+
+def _print(found: Figures) -> None:
+    def told(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    false = ", ".join(f"{count} {code or 'unpaid'}" for code, count in found.false_positives.items())
+    print_record(
+        {
+            "attacker's share over honest share": told(found.attacker_share_over_honest_share, ".3f"),
+            "income lost by honest trainers": told(found.honest_income_loss, ".1%"),
+            "  by the one who loses most": told(found.worst_honest_income_loss, ".1%"),
+            "final loss over attack-free loss": told(found.final_loss_ratio, ".4f"),
+            "attacks that were not paid": told(found.true_positive_rate, ".1%"),
+            "honest work that was not paid": f"{found.false_positive_rate:.1%} of {found.honest_rounds}"
+            + (f" ({false})" if false else ""),
+            "rounds until detected": told(found.rounds_to_detect, ".1f"),
+        }
+    )
