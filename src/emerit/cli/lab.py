@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,7 +34,7 @@ def run(
     fraction: FractionOption = 0.3,
     defence: Annotated[str, typer.Option(help="Its name (emerit lab list), or module:Class of your own")] = "ours",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result")] = 0,
-    rounds: RoundsOption = 12,
+    rounds: RoundsOption = 10,
     trainers: TrainersOption = 10,
     validators: ValidatorsOption = 10,
     preset: PresetOption = "lab",
@@ -121,3 +122,67 @@ def _print(found: Figures) -> None:
             "rounds until detected": told(found.rounds_to_detect, ".1f"),
         }
     )
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="Folder for tables, plots and the experiments themselves")] = Path("lab"),
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Seeds of every experiment, from 0 on")] = 3,
+    full: Annotated[bool, typer.Option("--full", help="Every attack against every defence, not six of them")] = False,
+    attack: Annotated[list[str] | None, typer.Option(help="Only this attack; may be given several times")] = None,
+    defence: Annotated[
+        list[str] | None, typer.Option(help="Compare with this defence only; may be given several times")
+    ] = None,
+    fraction: FractionOption = 0.3,
+    rounds: RoundsOption = 10,
+    trainers: TrainersOption = 10,
+    validators: ValidatorsOption = 10,
+    preset: PresetOption = "lab",
+    corpus: CorpusOption = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes at a time, one thread each")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Try all attacks against these rules and six of them against others; about half an hour on two cores.
+
+    Each experiment is a file under --out, so a report that was stopped goes on where it was, and a change of the
+    rules makes it anew.
+    """
+    from emerit.lab.catalogue import find_attack, find_defence
+    from emerit.lab.matrix import Plan, collect, run_missing
+    from emerit.lab.report import MARKDOWN, Report
+    from emerit.lab.settings import OURS, Settings
+    from emerit.training.threads import single_thread
+
+    single_thread()
+    base = Settings(
+        fraction=fraction,
+        rounds=rounds,
+        trainers=trainers,
+        validators=validators,
+        preset=preset,
+        corpus=str(corpus) if corpus else "",
+    )
+    plan = Plan.default(base, seeds, full=full)
+    if attack is not None:
+        for name in attack:
+            find_attack(name)
+        plan = dataclasses.replace(plan, chosen=tuple(attack), compared=tuple(attack))
+    if defence is not None:
+        for name in defence:
+            find_defence(name)
+        plan = dataclasses.replace(plan, others=tuple(name for name in defence if name != OURS))
+    began = time.monotonic()
+
+    def on_cell(done: int, total: int, settings: Settings) -> None:
+        minutes = (time.monotonic() - began) / 60
+        if not as_json:
+            say(f"{done} of {total}, {minutes:.1f} min: {settings.attack} against {settings.defence}, {settings.seed}")
+
+    run_missing(plan, out / "cells", jobs, on_cell)
+    made = Report.of(plan, collect(plan, out / "cells"))
+    files = made.write(out)
+    if as_json:
+        print_json(made.to_dict() | {"files": [str(path) for path in files]})
+        return
+    say((out / MARKDOWN).read_text(encoding="utf-8"))
+    say(f"written: {', '.join(str(path) for path in files)}")

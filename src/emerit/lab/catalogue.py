@@ -22,6 +22,8 @@ DEFENCES_GROUP: Final = "emerit.lab_defences"
 T = TypeVar("T")
 
 _ATTACKS: Final = (
+    honest.HonestHalfBatch,
+    honest.HonestNonIid,
     free_riders.FreeRiderZeros,
     free_riders.FreeRiderNoise,
     free_riders.FreeRiderStale,
@@ -55,8 +57,6 @@ _ATTACKS: Final = (
     validators.ValidatorRandom,
     validators.ValidatorBiased,
     validators.ValidatorCollude,
-    honest.HonestHalfBatch,
-    honest.HonestNonIid,
 )
 _DEFENCES: Final = (
     ours.Ours,

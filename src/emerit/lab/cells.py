@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import emerit
 from emerit.errors import UsageError
 from emerit.lab.arena import Arena, Corpus
 from emerit.lab.attack import AnyAttack, Attack
@@ -20,6 +21,9 @@ from emerit.lab.play import OnRound, Played, play
 from emerit.lab.settings import LEAST_HONEST, NO_ATTACK, Settings
 
 FORMAT: Final = 1
+PLAYED_BY: Final = ("codec", "data", "lab", "model", "protocol", "scoring", "training")
+SHOWN_BY: Final = ("cells", "figures", "matrix", "plots", "report", "summary", "targets")
+"""Modules of the lab that only look at what was played."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Laboratory:
         if self.folder is None:
             return None
         text = json.dumps(asdict(settings), sort_keys=True)
-        digest = hashlib.sha256(f"{FORMAT} {text}".encode()).hexdigest()[:12]
+        digest = hashlib.sha256(f"{FORMAT} {code_hash()} {text}".encode()).hexdigest()[:12]
         name = f"{settings.defence}-{settings.attack}-s{settings.seed}".replace(":", ".").replace("/", ".")
         return self.folder / f"{name}-{digest}.json"
 
@@ -110,6 +114,15 @@ class Laboratory:
         if key not in self._corpora:
             self._corpora[key] = Corpus.load(*key)
         return self._corpora[key]
+
+
+@cache
+def code_hash() -> str:
+    """Return a hash of all source that an experiment's outcome depends on: a change of it makes every cell anew."""
+    root = Path(str(emerit.__file__)).parent
+    files = [path for part in PLAYED_BY for path in sorted((root / part).rglob("*.py")) if path.stem not in SHOWN_BY]
+    parts = [hashlib.sha256(path.read_bytes()).digest() for path in files]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def nature_of(name: str) -> Nature:
@@ -130,7 +143,3 @@ def check_room(settings: Settings, attack: AnyAttack | None) -> None:
             f"A fraction of {settings.fraction:g} of {settings.trainers} trainers leaves {honest} honest ones.",
             f"Take more trainers or a smaller fraction; {LEAST_HONEST} honest ones are needed.",
         )
-
-
-OnCell = Callable[[int, int, Settings], None]
-"""Called before each cell with (cells there, cells in all, the next one's settings)."""

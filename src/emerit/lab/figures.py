@@ -84,6 +84,8 @@ def _share_ratio(played: Played, reference: Played, trainers: int) -> float | No
         return None
     paid, before = _incomes(played), _incomes(reference)
     due = sum(before[index] for index in members) / max(1, sum(before))
+    if not due:  # a rule that pays few may have paid none of them; then what an equal share would be
+        due = 0.8 * played.machines / max(1, trainers - played.idle)
     got = sum(paid[index] for index in members) / max(1, sum(paid))
     return got / due if due else None
 

@@ -31,7 +31,7 @@ class Settings:
     fraction: float = 0.3
     defence: str = OURS
     seed: int = 0
-    rounds: int = 12
+    rounds: int = 10
     trainers: int = 10
     validators: int = 10
     idle: int = 0

@@ -1,9 +1,9 @@
 """Robust aggregation from the literature, for comparison: rules that look at updates only and measure no loss.
 
 Each is written from its paper. Two things are the same for all, so that only the rule is compared. A coordinate is
-averaged over those that sent it, as the run does: of plain sparse vectors a median is nearly zero. And whoever is in the
-aggregate is paid: alike where a rule only chooses, by its weight where it weighs. Rules that must know how many attack
-are told (`attacker_count`); in a run nobody knows.
+averaged over those that sent it, as the run does: of plain sparse vectors a median is nearly zero. And whoever is in
+the aggregate is paid: alike where a rule only chooses, by its weight where it weighs. Rules that must know how many
+attack are told (`attacker_count`); in a run nobody knows.
 """
 
 from __future__ import annotations

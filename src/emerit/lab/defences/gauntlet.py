@@ -5,8 +5,8 @@ clipped to the median norm. The relative gain on random text is a match of an Op
 is a sign, averaged; rank and average multiply to a score, and pay is in the score's square. Who overlaps with somebody
 by 0.4 loses half, by 0.5 all; the later one is to blame.
 
-Not here: the penalty for a model that is out of step (in the lab nobody is) and burnt emissions. Its warm-ups of ten and
-twenty windows are two rounds, or they would last for the whole experiment.
+Not here: the penalty for a model that is out of step (in the lab nobody is) and burnt emissions. Its warm-ups of ten
+and twenty windows are two rounds, or they would last for the whole experiment.
 """
 
 from __future__ import annotations
