@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 PresetOption = Annotated[str, typer.Option(help="Settings of the run: lab (0.04M parameters), or a run's preset")]
+ArchitectureOption = Annotated[str, typer.Option(help="gpt, or the name of an installed model")]
 CorpusOption = Annotated[
     Path | None, typer.Option(exists=True, help="A text file or folder; default: Shakespeare", show_default=False)
 ]
@@ -38,6 +41,7 @@ def run(
     trainers: TrainersOption = 10,
     validators: ValidatorsOption = 10,
     preset: PresetOption = "lab",
+    architecture: ArchitectureOption = "gpt",
     corpus: CorpusOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,6 +51,7 @@ def run(
     from emerit.training.threads import single_thread
 
     single_thread()
+    _import_from_here(attack, defence)
     settings = Settings(
         attack=attack,
         fraction=fraction if attack != "none" else 0.0,
@@ -56,6 +61,7 @@ def run(
         trainers=trainers,
         validators=validators,
         preset=preset,
+        architecture=architecture,
         corpus=str(corpus) if corpus else "",
     )
     laboratory = Laboratory()
@@ -100,6 +106,12 @@ def _by(kind: Any, validators: type) -> str:
     return "validators" if issubclass(kind, validators) else "trainers"
 
 
+def _import_from_here(*names: str) -> None:
+    """Let `module:Class` name a module in the working folder, as `python -m` does."""
+    if any(":" in name for name in names) and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
 def _rounds_shown(label: str) -> OnRound:
     show = progress(f"{label}: round")
     return lambda done, total, _: show(done, total)
@@ -138,6 +150,7 @@ def report(
     trainers: TrainersOption = 10,
     validators: ValidatorsOption = 10,
     preset: PresetOption = "lab",
+    architecture: ArchitectureOption = "gpt",
     corpus: CorpusOption = None,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes at a time, one thread each")] = 2,
     as_json: JsonOption = False,
@@ -154,12 +167,14 @@ def report(
     from emerit.training.threads import single_thread
 
     single_thread()
+    _import_from_here(*(attack or ()), *(defence or ()))
     base = Settings(
         fraction=fraction,
         rounds=rounds,
         trainers=trainers,
         validators=validators,
         preset=preset,
+        architecture=architecture,
         corpus=str(corpus) if corpus else "",
     )
     plan = Plan.default(base, seeds, full=full)

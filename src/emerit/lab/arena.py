@@ -17,8 +17,9 @@ from emerit.data import ShardedCorpus, build_shards, default_corpus_files, read_
 from emerit.errors import UsageError
 from emerit.lab.settings import Settings
 from emerit.model.table import parameter_count, table_hash
+from emerit.plugins import MODELS, find_plugin
 from emerit.protocol.assignment import assigned_sequences, evaluation_sequences, own_sample
-from emerit.protocol.manifest import BYTE_TOKENS, CorpusSpec, Manifest, ModelSpec, ShardSpec
+from emerit.protocol.manifest import BUILT_IN, BYTE_TOKENS, CorpusSpec, Manifest, ModelSpec, ShardSpec
 from emerit.protocol.presets import PRESETS, Preset, preset
 from emerit.protocol.registry import Members
 from emerit.protocol.seeds import assign_seed, derive, evaluation_seed, permute_many
@@ -94,6 +95,14 @@ def chosen_preset(name: str) -> Preset:
     return lab_preset() if name == LAB else preset(name)
 
 
+def with_architecture(base: Preset, name: str) -> Preset:
+    """Return the preset with an installed model instead of the built-in one; raises as `find_plugin`."""
+    if name == BUILT_IN:
+        return base
+    source_sha256 = find_plugin(MODELS, name).source_sha256
+    return replace(base, model=replace(base.model, architecture=name, source_sha256=source_sha256))
+
+
 @dataclass(frozen=True)
 class Arena:
     """All that an experiment's rounds have in common; `by_document` gives each trainer text of one place only."""
@@ -106,7 +115,7 @@ class Arena:
     @classmethod
     def build(cls, settings: Settings, corpus: Corpus, by_document: bool = False) -> Arena:
         """Return the arena of an experiment."""
-        base = chosen_preset(settings.preset)
+        base = with_architecture(chosen_preset(settings.preset), settings.architecture)
         training = replace(base.training, planned_rounds=settings.rounds)
         outer = replace(base.outer, max_aggregated=max(base.outer.max_aggregated, settings.trainers))
         seed = hashlib.sha256(f"emerit/lab/initial/{settings.seed}".encode()).digest()

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from emerit.errors import UsageError
+from emerit.protocol.manifest import BUILT_IN
 from emerit.protocol.types import MAX_TRAINERS, MAX_VALIDATORS
 
 NO_ATTACK = "none"
@@ -24,6 +25,7 @@ class Settings:
         seed: all that is drawn depends on it.
         idle: trainer slots that send nothing; a reference run has them where one machine had several identities.
         preset: `lab`, or a preset of `emerit.protocol.presets`.
+        architecture: "gpt", or an installed model (`emerit.models`) with the preset's dimensions.
         corpus: a text file or a folder of texts; empty for the default corpus.
     """
 
@@ -36,6 +38,7 @@ class Settings:
     validators: int = 10
     idle: int = 0
     preset: str = "lab"
+    architecture: str = BUILT_IN
     corpus: str = ""
 
     def __post_init__(self) -> None:
