@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 import emerit
 from emerit.errors import UsageError
+from emerit.files import SHARED, replace_file
 from emerit.lab.arena import Arena, Corpus
 from emerit.lab.attack import AnyAttack, Attack
 from emerit.lab.catalogue import find_attack, find_defence
@@ -104,10 +104,7 @@ class Laboratory:
         path = self._file(cell.settings)
         if path is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.part")
-        temporary.write_text(json.dumps(cell.to_dict(), sort_keys=True) + "\n")
-        os.replace(temporary, path)
+        replace_file(path, (json.dumps(cell.to_dict(), sort_keys=True) + "\n").encode(), mode=SHARED)
 
     def _corpus(self, settings: Settings) -> Corpus:
         key = settings.preset, settings.corpus
