@@ -5,8 +5,9 @@ clipped to the median norm. The relative gain on random text is a match of an Op
 is a sign, averaged; rank and average multiply to a score, and pay is in the score's square. Who overlaps with somebody
 by 0.4 loses half, by 0.5 all; the later one is to blame.
 
-Not here: the penalty for a model that is out of step (in the lab nobody is) and burnt emissions. Its warm-ups of ten
-and twenty windows are two rounds, or they would last for the whole experiment.
+Not here: the penalty for a model that is out of step (in the lab nobody is) and burnt emissions. Its times are those of
+runs of thousands of rounds; here the average moves by 0.3 a round instead of 0.05, and the warm-ups of ten and twenty
+windows are two rounds, or almost nobody would be paid in a whole experiment.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from emerit.training.state import to_float
 
 TRIAL = 0.2
 SEQUENCES = 8
-SIGN_RATE = 0.05
+SIGN_RATE = 0.3
 LEAST_SIGN = 0.1
 WARM_UP_ROUNDS = 2
 HALVED_OVERLAP, RESET_OVERLAP = 0.4, 0.5
