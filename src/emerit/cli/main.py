@@ -14,6 +14,7 @@ from emerit.cli import (
     deploy,
     devnet,
     doctor,
+    lab,
     model,
     nodes,
     reputation,
@@ -42,6 +43,7 @@ app.add_typer(nodes.validator, name="validator", help="Run a validator for rewar
 app.add_typer(rewards.app, name="rewards", help="What an account earned and why, and claiming it.")
 app.add_typer(reputation.app, name="reputation", help="Ask for reputation.")
 app.add_typer(model.app, name="model", help="Export a run's model, sample from it, evaluate it.")
+app.add_typer(lab.app, name="lab", help="Try attacks and defences without a chain.")
 app.command("audit")(audit.audit)
 app.command("doctor")(doctor.doctor)
 app.add_typer(serve.app, name="api", help="Serve the HTTP API and its page.")

@@ -1,0 +1,62 @@
+"""Attacks that change with time, or choose what to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from emerit.lab.arena import Text
+from emerit.lab.attack import Attack, Sent
+from emerit.lab.attacks.updates import scaled
+from emerit.lab.view import RoundView
+
+
+class Selective(Attack):
+    """Honest steps on text of its own choice."""
+
+    name = "selective"
+    source = "docs/economics.md (unique-work gap)"
+    says = "Trains honestly, on random text of the corpus like that of the evaluation instead of its assigned text."
+
+    def contribute(self, view: RoundView) -> Mapping[int, Sent]:
+        """Train on other text under each identity."""
+        return {
+            slot: view.machines[place].work(view.number, view.values, view.other_text(len(view.assigned[slot])))
+            for place, slot in enumerate(view.slots)
+        }
+
+
+class Intermittent(Attack):
+    """A reputation first, betrayal then."""
+
+    name = "intermittent"
+    source = "on-off attacks: Sun, Han and Liu, IEEE Communications Magazine 46(2), 2008"
+    says = "Works honestly for the first half of the rounds, then sends its work with every sign turned."
+    works = True
+
+    def contribute(self, view: RoundView) -> Mapping[int, Sent]:
+        """Work, or betray."""
+        work = {slot: view.honest(place) for place, slot in enumerate(view.slots)}
+        betrays = 2 * view.number >= view.rounds
+        return {slot: scaled(update, -1.0) if betrays else update for slot, update in work.items()}
+
+
+class LateJoiner(Attack):
+    """Comes late, with work on what an old seed assigned."""
+
+    name = "late-joiner"
+    source = "docs/protocol.md (assignment by seed)"
+    says = "Joins after a third of the rounds and trains on what the seed of the first round gave it."
+
+    def __init__(self) -> None:
+        """Start before the first round."""
+        self._old: Mapping[int, Text] = {}
+
+    def contribute(self, view: RoundView) -> Mapping[int, Sent]:
+        """Send nothing at first, then work on old text."""
+        self._old = self._old or view.assigned
+        if 3 * view.number < view.rounds:
+            return {}
+        return {
+            slot: view.machines[place].work(view.number, view.values, self._old[slot])
+            for place, slot in enumerate(view.slots)
+        }

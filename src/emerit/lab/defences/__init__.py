@@ -1,0 +1,1 @@
+"""Ways to decide who is paid: this program's, and what others use."""

@@ -1,0 +1,66 @@
+"""The run's own rules: the functions that a validator calls, in its order."""
+
+from __future__ import annotations
+
+from emerit.lab.defence import Defence, Opinion
+from emerit.lab.view import Seen
+from emerit.model.flat import FlatModel
+from emerit.scoring.evaluate import evaluate_round, health
+from emerit.scoring.fast_checks import clip_scales
+from emerit.scoring.history import ScoreHistory
+from emerit.scoring.losses import sequence_losses
+from emerit.scoring.similarity import find_clusters
+from emerit.scoring.vector import weight_vector
+from emerit.scoring.weights import score_round
+from emerit.training.state import to_float
+
+
+class Ours(Defence):
+    """Loss before and after, unique-work gap, clusters, weights: `emerit.scoring`.
+
+    All honest validators have seen the same and hold the same, to the bit, so one of them stands for all.
+    """
+
+    name = "ours"
+    source = "docs/economics.md"
+    says = "Paired losses on unseen and own text, unique-work gap, similarity clusters, weights by the lower median."
+
+    def __init__(self) -> None:
+        """Start with an empty history."""
+        self._history = ScoreHistory()
+        self._model: FlatModel | None = None
+
+    def weigh(self, seen: Seen) -> Opinion:
+        """Measure, compare and weigh as `emerit_validator` does."""
+        manifest = seen.arena.manifest
+        model = self._model = self._model or FlatModel(manifest.model)
+        random_text = seen.random_text()
+        updates = clip_scales(seen.updates, seen.trust)
+        clusters = find_clusters(updates, seen.trust, manifest.codec.chunk, manifest.codec.k_in(seen.number))
+        losses_before = None
+        if seen.before is not None:
+            model.load(to_float(seen.before))
+            losses_before = sequence_losses(model.module, random_text)
+        model.load(to_float(seen.values))
+        measured = evaluate_round(
+            model,
+            updates,
+            random_text,
+            {slot: seen.own_text(slot) for slot in updates},
+            manifest.scoring,
+            manifest.outer,
+        )
+        scores = score_round(
+            measured.measurements,
+            clusters,
+            seen.commit_order,
+            self._history,
+            seen.trust,
+            manifest.scoring,
+            refused=seen.refused,
+        )
+        self._history = scores.history
+        harm = None if losses_before is None else health(measured.base_losses, losses_before)
+        trainers = seen.arena.settings.trainers
+        vector = weight_vector(trainers, scores.verdicts, measured.base_loss, harm, (), manifest.scoring)
+        return Opinion(vector, {slot: verdict.code for slot, verdict in scores.verdicts.items()})

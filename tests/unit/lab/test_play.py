@@ -1,0 +1,120 @@
+"""Rounds are those of a run: real blobs, real settlement, a state that everybody could compute."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emerit.lab.arena import Arena, Corpus, lab_preset
+from emerit.lab.attack import Attack, ValidatorAttack
+from emerit.lab.catalogue import attacks, defences
+from emerit.lab.cells import Laboratory
+from emerit.lab.play import BUDGET_WEI, Played, play
+from emerit.lab.settings import OURS
+from emerit.model.table import parameter_count
+from emerit.plugins import MODELS
+from tests.unit.lab.builders import arena_of, game, played, small
+from tests.unit.packages import MODEL, install
+
+HONEST = ("honest-half-batch", "honest-non-iid")
+
+
+def test_the_same_seed_gives_the_same_rounds_and_another_seed_others(corpus: Corpus) -> None:
+    first, again, other = (played(small("copy-noise", rounds=1, seed=seed), corpus) for seed in (3, 3, 4))
+    assert first == again
+    assert first.state_root != other.state_root
+
+
+def test_what_was_played_survives_json(corpus: Corpus) -> None:
+    one = played(small("free-rider-zeros", rounds=1), corpus)
+    assert Played.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+
+
+def test_training_lowers_the_held_out_loss(corpus: Corpus) -> None:
+    losses = [record.loss for record in played(small(rounds=3), corpus).rounds]
+    assert losses[-1] < losses[0] < np.log(256)
+
+
+def test_the_labs_own_model_is_small() -> None:
+    assert parameter_count(lab_preset().model) <= 100_000
+
+
+@pytest.mark.parametrize("name", [name for name in attacks() if name not in HONEST])
+def test_every_attack_plays_and_no_round_pays_more_than_its_budget(name: str, corpus: Corpus) -> None:
+    rounds = played(small(name), corpus).rounds
+    assert len(rounds) == 2
+    for record in rounds:
+        assert 0 <= sum(record.amounts_wei) <= BUDGET_WEI
+        assert all(amount >= 0 for amount in record.amounts_wei)
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_unlike_trainers_send_something_in_every_round(name: str, corpus: Corpus) -> None:
+    assert all(set(record.weights) == set(range(6)) for record in played(small(name), corpus).rounds)
+
+
+@pytest.mark.parametrize("name", [name for name in defences() if name != OURS])
+def test_every_defence_pays_and_moves_the_model(name: str, corpus: Corpus) -> None:
+    match = game(small("sign-flip", name), corpus)
+    root = match.root
+    records = [match.round(number) for number in range(2)]
+    assert match.root != root
+    assert sum(records[0].amounts_wei) > 0 or name == "gauntlet"  # which pays nobody before anybody is rated
+
+
+def test_assignments_do_not_meet_each_other_or_the_evaluation(corpus: Corpus) -> None:
+    for name in ("none", "honest-non-iid"):
+        arena: Arena = arena_of(small(name), corpus)
+        given = [set(arena.assigned(1, slot).tolist()) for slot in range(6)]
+        drawn = set(arena.random_sequences(1).tolist())
+        assert len(drawn) == arena.manifest.scoring.random_sequences
+        assert sum(map(len, given)) == len(set().union(*given))
+        assert not drawn & set().union(*given)
+        assert all(set(arena.own_sample(1, slot).tolist()) <= given[slot] for slot in range(6))
+
+
+def test_bytes_that_are_no_blob_are_refused_with_a_code(corpus: Corpus) -> None:
+    class Garbage(Attack):
+        name, source, says = "garbage", "this test", "Sends bytes."
+
+        def contribute(self, view: object) -> dict[int, bytes]:
+            return {slot: b"EMRT" for slot in view.slots}  # type: ignore[attr-defined]
+
+    settings = small("free-rider-noise", rounds=1)
+    result = play(arena_of(settings, corpus), Garbage(), game(settings, corpus).defence)
+    codes = [result.rounds[0].codes[slot] for slot in result.attackers]
+    assert codes == ["blob-truncated"] * len(result.attackers)
+    assert [result.rounds[0].amounts_wei[slot] for slot in result.attackers] == [0] * len(result.attackers)
+
+
+def test_a_validator_that_reveals_nothing_is_not_paid(corpus: Corpus) -> None:
+    class Silent(ValidatorAttack):
+        name, source, says = "silent", "this test", "Reveals nothing."
+
+        def vote(self, view: object) -> dict[int, tuple[int, ...]]:
+            return {}
+
+    settings = small("validator-lazy", rounds=1)
+    result = play(arena_of(settings, corpus), Silent(), game(settings, corpus).defence)
+    assert result.attacking_validators == [3]
+    assert result.rounds[0].validator_outcomes == ["paid", "paid", "paid", "no-reveal"]
+    assert result.rounds[0].amounts_wei[6 + 3] == 0
+
+
+def test_idle_slots_send_nothing_and_earn_nothing(corpus: Corpus) -> None:
+    record = played(small(rounds=1, idle=2), corpus).rounds[0]
+    assert set(record.weights) == {0, 1, 2, 3}
+    assert record.amounts_wei[4:6] == [0, 0]
+
+
+def test_another_model_and_other_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, tmp_path / "site", "their_bigram", MODEL, MODELS, "bigram = their_bigram:Architecture")
+    text = tmp_path / "poem.txt"
+    text.write_text("".join(f"{number}: the sea, the sea and the seagulls over it; " for number in range(2000)))
+    settings = small("copy-exact", rounds=1, architecture="bigram", corpus=str(text))
+    cell = Laboratory().cell(settings)
+    assert set(cell.played.rounds[0].weights) == set(range(6))
+    assert cell.played.final_loss < np.log(256)
