@@ -132,7 +132,8 @@ class Ballot:
         members = client.members_in(number)
         owners = {entry.slot: entry.index for entry in members.active_trainers()}
         assign_seed = work_seed(client, self.context.manifest.training, status)
-        seeds = RoundSeeds(number, assign_seed, status.eval_seed, members.trainer_slots, order, owners)
+        settled = max((item.round for item in client.state_chain() if item.round < number), default=-1)
+        seeds = RoundSeeds(number, assign_seed, status.eval_seed, members.trainer_slots, order, owners, settled)
 
         def progress(done: int, total: int) -> None:
             self.metrics.progress()

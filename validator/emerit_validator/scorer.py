@@ -29,13 +29,17 @@ from emerit.scoring.vector import evidence, evidence_bytes, weight_vector
 from emerit.scoring.weights import RoundScores, score_round
 from emerit.training.state import to_float
 from emerit_validator.intake import Intake
+from emerit_validator.recent import Recent, last_aggregate
 
 log = structlog.get_logger("emerit.validator")
 
 
 @dataclass(frozen=True)
 class RoundSeeds:
-    """What fixes a round's data: both draws and the registry; `owners` maps a trainer slot to its registry index."""
+    """What fixes a round's data: both draws and the registry; `owners` maps a trainer slot to its registry index.
+
+    `settled_round` is the last settled round, whose consensus weights are known; -1 if there is none.
+    """
 
     round: int
     assign_seed: bytes
@@ -43,6 +47,7 @@ class RoundSeeds:
     trainer_slots: int
     commit_order: dict[int, int]
     owners: dict[int, int]
+    settled_round: int = -1
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Scorer:
     folder: Path
     model: FlatModel = field(init=False)
     history: HistoryRecord = field(init=False)
+    recent: Recent = field(default_factory=Recent)
 
     def __post_init__(self) -> None:
         """Build the model once and load the history."""
@@ -94,7 +100,15 @@ class Scorer:
         random_ids, own_ids = self._ids(seeds, intake)
         random_tokens = self.dataset.sequences(random_ids)
         updates = clip_scales(intake.accepted, last_consensus)
-        clusters = find_clusters(updates, last_consensus, manifest.codec.chunk, manifest.codec.k_in(intake.round))
+        clusters = find_clusters(
+            updates,
+            last_consensus,
+            manifest.codec.chunk,
+            manifest.codec.k_in(intake.round),
+            seed=seeds.eval_seed,
+            earlier=[*self.recent.paid(seeds.settled_round, last_consensus), *last_aggregate(state)],
+        )
+        self.recent.keep(intake.round, updates)
         before = self._losses_before(state, random_tokens)
         self.model.load(to_float(state.values))
         measured = evaluate_round(

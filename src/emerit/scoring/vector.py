@@ -71,7 +71,7 @@ def evidence(
     `trainers` maps a slot (as text) to this round's gains on random (`s`, `se`) and own sequences (`own`,
     `own_se`), the gap with its factor, the balance `b`, the score over the last rounds, `cluster`, `flags`, the
     `reason` code, the `weight` and the `cid`; None stands for what was not measured. `similarity` has the round's
-    thresholds and the pairs beyond them, at most the 512 most alike.
+    thresholds, the pairs beyond them, at most the 512 most alike, and what repeats the round before.
     """
     flags = clusters.kinds()
     return {
@@ -125,6 +125,10 @@ def _similarity(clusters: Clusters) -> dict[str, Any]:
         "cosine": _threshold(clusters.cosine),
         "pairs_found": len(pairs),
         "pairs": [_pair(pair) for pair in pairs[:MAX_EVIDENCE_PAIRS]],
+        "stale": [
+            {"slot": item.slot, "source": item.source, "overlap": item.overlap, "cosine": item.cosine}
+            for item in clusters.stale
+        ],
     }
 
 

@@ -85,12 +85,14 @@ def score_round(
     valid = {slot: item for slot, item in sorted(measurements.items()) if slot not in refused}
     standings = {slot: history.of(slot).after(item, spec) for slot, item in valid.items()}
     duplicates = clusters.duplicates({slot: item.gap for slot, item in valid.items()}, commit_order)
-    reference = gap_reference(valid.values(), duplicates, consensus)
+    stale = {item.slot for item in clusters.stale}
+    reference = gap_reference(valid.values(), duplicates | stale, consensus)
     verdicts = {slot: Verdict(slot, reasons.NOT_REVEALED) for slot in commit_order}
     verdicts |= {slot: Verdict(slot, reasons.UNMEASURED) for slot in unmeasured}
     for slot, item in valid.items():
         factor = reference.factor(item, spec.gap_floor)
-        code, weight = _weigh(item, standings[slot], factor, slot in duplicates, spec)
+        copied = reasons.STALE if slot in stale else reasons.DUPLICATE if slot in duplicates else None
+        code, weight = _weigh(item, standings[slot], factor, copied, spec)
         verdicts[slot] = _measured_verdict(item, standings[slot], factor, code, weight)
     verdicts |= {slot: Verdict(slot, code) for slot, code in refused.items()}
     verdicts |= {slot: Verdict(slot, reasons.UNAVAILABLE) for slot in unavailable}
@@ -100,7 +102,9 @@ def score_round(
     return RoundScores(clustered, history.with_standings(standings), reference)
 
 
-def _weigh(item: Measurement, standing: Standing, factor: float, duplicate: bool, spec: ScoringSpec) -> tuple[str, int]:
+def _weigh(
+    item: Measurement, standing: Standing, factor: float, copied: str | None, spec: ScoringSpec
+) -> tuple[str, int]:
     """Return code and weight of a measured contribution: the first rule that applies decides.
 
     What is paid: max(0, S - z * SE)^power * gap factor. A score that is not clear of zero is admissible where the
@@ -112,8 +116,8 @@ def _weigh(item: Measurement, standing: Standing, factor: float, duplicate: bool
     if standing.balance < spec.balance_floor:
         return reasons.LOW_BALANCE, REFUSED
     margin = standing.score - spec.z * standing.score_se
-    if duplicate:
-        return reasons.DUPLICATE, ADMISSIBLE if margin > 0 or factor > 0 else REFUSED
+    if copied is not None:
+        return copied, ADMISSIBLE if margin > 0 or factor > 0 else REFUSED
     if margin <= 0:
         return reasons.NOT_SIGNIFICANT, ADMISSIBLE if factor > 0 else REFUSED
     if factor <= 0:

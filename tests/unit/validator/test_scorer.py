@@ -32,11 +32,15 @@ class Bench:
     measured: list[int] = dataclasses.field(default_factory=list)
 
     def score(
-        self, deadline: float = math.inf, consensus: dict[int, int] | None = None, stop_after: int = 99
+        self,
+        deadline: float = math.inf,
+        consensus: dict[int, int] | None = None,
+        stop_after: int = 99,
+        seeds: RoundSeeds = SEEDS,
     ) -> Scored | None:
         self.measured.clear()
         return self.scorer.score(
-            SEEDS,
+            seeds,
             self.state,
             self.intake,
             CONSENSUS if consensus is None else consensus,
@@ -116,6 +120,34 @@ def test_the_history_goes_with_the_trainer_not_with_the_slot(bench: Bench, tmp_p
     assert set(known.standings) == set(OWNERS.values())
     moved = by_slot(known, {0: OWNERS[3], 3: 99})  # slot 3 was given out again, its trainer came back in slot 0
     assert dict(moved.standings) == {0: known.of(OWNERS[3])}
+
+
+def test_what_was_paid_in_the_last_settled_round_is_not_paid_again(bench: Bench) -> None:
+    assert bench.score() is not None
+    round_4 = dict(bench.intake.accepted)
+    paid = dict.fromkeys(range(SLOTS), 10**6)
+    bench.intake.round = 5
+    bench.intake.accepted = {slot: update(100 + slot) for slot in range(SLOTS)} | {2: round_4[3]}
+    for settled, consensus, expected in ((3, paid, set()), (4, {**paid, 3: 1}, set()), (4, paid, {2})):
+        bench.scorer.recent.keep(4, round_4)
+        seeds = dataclasses.replace(SEEDS, round=5, settled_round=settled)
+        scored = bench.score(consensus=consensus, seeds=seeds)
+        assert scored is not None
+        record = json.loads(scored.evidence)
+        assert {item["slot"] for item in record["similarity"]["stale"]} == expected
+        assert {int(slot) for slot, view in record["trainers"].items() if "stale" in view["flags"]} == expected
+        assert all(scored.vector[2 + slot] <= 1 for slot in expected)
+
+
+def test_the_last_aggregate_is_known_from_the_state_alone(bench: Bench) -> None:
+    sent = bench.intake.accepted[4]
+    bench.state.previous = VALUES.copy()
+    bench.state.values = VALUES.copy()
+    bench.state.values[sent.indices] -= sent.values().astype(np.int32)
+    scored = bench.score()
+    assert scored is not None
+    stale = json.loads(scored.evidence)["similarity"]["stale"]
+    assert [(item["slot"], item["source"]) for item in stale] == [(4, -1)]
 
 
 def test_equals_are_measured_in_an_order_that_the_seed_draws() -> None:
