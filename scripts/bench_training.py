@@ -227,7 +227,8 @@ def _parser() -> argparse.ArgumentParser:
         _add(parser, name, int, getattr(base, name))
     for name in ("k", "early_k", "divisor_floor"):
         _add(parser, name, int, None)
-    for name in ("learning_rate", "momentum", "feedback_decay"):
+    parser.add_argument("--optimiser", choices=["adamw", "muon"], help="inner optimiser; default: per method")
+    for name in ("learning_rate", "muon_learning_rate", "beta2", "momentum", "feedback_decay"):
         _add(parser, name, float, None)
     _add(parser, "outer_lr", _ratio, None)
     return parser

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,13 +17,13 @@ from training_methods import METHODS, Run, Settings, heldout, start
 
 from emerit.data import ShardedCorpus, build_shards, default_corpus_files, read_corpus, read_files, split_documents
 from emerit.errors import UsageError
+from emerit.files import SHARED, replace_file
 from emerit.model.flat import FlatModel
 from emerit.model.table import parameter_count
 from emerit.protocol.presets import preset
 from emerit.scoring.losses import sequence_losses
 
 FORMAT = 1
-_TEMPORARY = ".part"
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,7 @@ class Tuned:
     momentum: float
     feedback_decay: float
     k: int
+    optimiser: str = "adamw"
 
 
 TUNED = {
@@ -65,6 +65,9 @@ class Choices:
     momentum: float | None = None
     feedback_decay: float | None = None
     divisor_floor: int | None = None
+    optimiser: str | None = None
+    muon_learning_rate: float | None = None
+    beta2: float | None = None
     heldout_sequences: int = 1024
     curve_sequences: int = 128
     curve_every: int = 10
@@ -88,6 +91,8 @@ def settings_for(choices: Choices, method: str, workers: int, seed: int, corpus:
     k = 0 if not tuned.k else choices.k or tuned.k
     early = choices.early_rounds if method == "emerit" else 0
     floor = base.outer.divisor_floor if choices.divisor_floor is None else choices.divisor_floor
+    optimiser = "" if method == "demo" else choices.optimiser or tuned.optimiser
+    muon = _given(choices.muon_learning_rate, base.training.muon_learning_rate) if optimiser == "muon" else 0.0
     return Settings(
         method=method,
         workers=workers,
@@ -104,7 +109,10 @@ def settings_for(choices: Choices, method: str, workers: int, seed: int, corpus:
         feedback_decay=_given(choices.feedback_decay, tuned.feedback_decay) if method in ("emerit", "sign") else 0.0,
         outer_lr=(choices.outer_lr or tuned.outer_lr) if method in ("emerit", "sign", "diloco") else (1, 1),
         divisor_floor=floor if method in ("emerit", "sign") else 0,
-        momentum=_given(choices.momentum, tuned.momentum) if method in ("diloco", "demo") else 0.0,
+        momentum=0.0 if method == "adamw" else _given(choices.momentum, tuned.momentum),
+        optimiser=optimiser,
+        muon_learning_rate=muon,
+        beta2=0.0 if method == "demo" else _given(choices.beta2, base.training.beta2),
         heldout_sequences=choices.heldout_sequences,
         curve_sequences=choices.curve_sequences,
         curve_every=choices.curve_every,
@@ -199,9 +207,7 @@ class CellFolder:
     def save(self, cell: dict[str, Any]) -> Path:
         """Write a cell."""
         path = self.file(read_settings(cell["settings"]))
-        temporary = path.with_suffix(f".{os.getpid()}{_TEMPORARY}")
-        temporary.write_text(json.dumps(cell, indent=1, sort_keys=True) + "\n")
-        os.replace(temporary, path)
+        replace_file(path, (json.dumps(cell, indent=1, sort_keys=True) + "\n").encode(), mode=SHARED)
         return path
 
     def all(self) -> list[dict[str, Any]]:

@@ -36,10 +36,11 @@ from emerit.model.table import parameter_count, table_hash, tensor_table
 from emerit.protocol.assignment import assigned_sequences
 from emerit.protocol.manifest import CorpusSpec, Manifest, ShardSpec
 from emerit.protocol.presets import preset
-from emerit.training.aggregate import aggregate, apply_aggregate
+from emerit.training.aggregate import aggregate
 from emerit.training.inner import InnerTrainer, usage_order
 from emerit.training.optimiser import learning_rate
-from emerit.training.state import initial_values, state_root, to_float
+from emerit.training.outer import outer_step
+from emerit.training.state import ModelState, initial_state, initial_values, state_root, to_float
 from emerit_node.worker import HonestWorker, Task
 
 METHODS = ("emerit", "diloco", "adamw", "sign", "demo")
@@ -54,7 +55,9 @@ class Settings:
         total_batch: sequences of all workers together in a step.
         outer_lr: numerator and denominator.
         divisor_floor: least senders assumed of a coordinate in the integer aggregate.
-        momentum: outer momentum of DiLoCo, DeMo's decay.
+        momentum: outer momentum of DiLoCo (Nesterov) and Emerit (heavy ball), DeMo's decay; hundredths.
+        optimiser: inner optimiser, `adamw` or `muon`; DeMo has none.
+        muon_learning_rate: of the layers' matrices, where the optimiser is Muon.
         corpus: SHA-256 over the hashes of all shards, in hex.
     """
 
@@ -74,6 +77,9 @@ class Settings:
     outer_lr: tuple[int, int]
     divisor_floor: int
     momentum: float
+    optimiser: str
+    muon_learning_rate: float
+    beta2: float
     heldout_sequences: int
     curve_sequences: int
     curve_every: int
@@ -117,6 +123,9 @@ def build_manifest(settings: Settings, corpus: ShardedCorpus) -> Manifest:
         warmup_steps=settings.warmup_steps,
         planned_rounds=settings.rounds,
         error_feedback_decay=settings.feedback_decay,
+        optimiser=settings.optimiser or "adamw",
+        muon_learning_rate=settings.muon_learning_rate or base.training.muon_learning_rate,
+        beta2=settings.beta2 or base.training.beta2,
     )
     codec = base.codec
     if settings.method == "sign":
@@ -124,8 +133,11 @@ def build_manifest(settings: Settings, corpus: ShardedCorpus) -> Manifest:
     elif settings.method == "emerit":
         codec = replace(codec, k=settings.k, early_rounds=settings.early_rounds, early_k=settings.early_k)
     numerator, denominator = settings.outer_lr if settings.divisor_floor else (1, 1)
+    hundredths = round(100 * settings.momentum) if settings.method in ("emerit", "sign") else 0
     outer = replace(
         base.outer,
+        momentum_numerator=hundredths,
+        momentum_denominator=100 if hundredths else 1,
         lr_numerator=numerator,
         lr_denominator=denominator,
         divisor_floor=max(1, settings.divisor_floor),
@@ -225,23 +237,24 @@ class Emerit(Method):
             HonestWorker(run.manifest, run.folder / str(slot), run.private_seed(slot))
             for slot in range(run.settings.workers)
         ]
-        self._values = run.start
-        self._table = table_hash(run.manifest.model)
+        manifest = run.manifest
+        self._state: ModelState = initial_state(manifest.model, manifest.initial_seed_bytes, manifest.outer)
+        self._table = table_hash(manifest.model)
 
     def play(self, round_index: int) -> None:
         """Train, send, aggregate, apply."""
-        root = state_root(self._values, self._table)
+        root = self._state.root(self._table)
         updates = [self._contribution(round_index, slot, root) for slot in range(len(self._workers))]
         positions, deltas = aggregate(updates, self.run.manifest.outer)
         blob = encode_aggregate(round_index, self.run.size, positions, deltas)
         self.shared_bytes += len(blob)
         step = decode_aggregate(blob, self.run.size, _MOST_BLOB_BYTES, round_index)
-        self._values = apply_aggregate(self._values, step.positions, step.deltas)
+        self._state = outer_step(self._state, step.positions, step.deltas, self.run.manifest.outer)[0]
 
     def _contribution(self, round_index: int, slot: int, root: bytes) -> SparseUpdate:
         manifest = self.run.manifest
         sequences = self.run.drawn(round_index, slot, manifest.training.assigned_sequences)
-        task = Task(round_index, slot, self._values, sequences, lambda *_: None, lambda: False)
+        task = Task(round_index, slot, self._state.values, sequences, lambda *_: None, lambda: False)
         update = self._workers[slot].work(task)
         assert update is not None
         expected = BlobExpectation(
@@ -262,7 +275,7 @@ class Emerit(Method):
 
     def weights(self) -> NDArray[np.float32]:
         """Return the weights."""
-        return to_float(self._values)
+        return to_float(self._state.values)
 
 
 class DeMo(Method):

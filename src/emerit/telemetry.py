@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from emerit import PROTOCOL_VERSION, __version__
 from emerit.errors import StateError, UsageError
+from emerit.files import sync_folder
 
 LogFormat = Literal["auto", "console", "json"]
 Detail = str | int | float | bool | None
@@ -274,15 +275,7 @@ class RoundJournal:
             file.flush()
             os.fsync(file.fileno())
         if created:
-            _sync_folder(self.path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync_folder(self.path.parent)
 
 
 def _read_journal(path: Path) -> dict[int, RoundOutcome]:

@@ -54,7 +54,13 @@ def get(url: str) -> tuple[int, Any]:
 
 @dataclass
 class Network:
-    """Devnet, run and nodes in `folder`; leaving the context stops everything."""
+    """Devnet, run and nodes in `folder`; leaving the context stops everything.
+
+    Attributes:
+        modules: node's name -> the program to run instead of the usual one.
+        devices: node's name -> processes that torchrun starts for it, where that is more than one.
+        training, outer: what to change of the preset.
+    """
 
     folder: Path
     trainers: int
@@ -63,6 +69,9 @@ class Network:
     children: dict[str, Child] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
+    devices: dict[str, int] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    outer: dict[str, Any] = field(default_factory=dict)
     clock: RunClock = CLOCK
     rate_wei: int = 10**18
 
@@ -92,6 +101,8 @@ class Network:
             min_trainers=self.trainers,
             min_validators=self.validators,
             expected_trainers=self.trainers,
+            training=self.training,
+            outer=self.outer,
         )
         made = create_run(sponsor, self.deployment, BlobStore(self.info.ipfs_trainers_api), plan)
         self.client: RunClient = made.client
@@ -117,9 +128,15 @@ class Network:
         module, api = ("emerit_node", self.info.ipfs_trainers_api)
         if name.startswith("v"):
             module, api = ("emerit_validator", self.info.ipfs_validators_api)
+        launcher: list[str] = []
+        if name in self.devices:
+            processes = str(self.devices[name])
+            launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", processes, "-m"]
         command = python_module(
+            *launcher,
             self.modules.get(name, module),
-            *("--rpc-url", self.info.rpc_url, "--ipfs-api", api, "--run", self.client.address, "--wallet", name),
+            *("--rpc-url", self.info.rpc_url, "--ipfs-api", api, "--run-address", self.client.address),
+            *("--wallet", name),
             *("--wallet-dir", self.folder / "wallets", "--password-file", self.folder / "password"),
             *("--data-dir", self.folder / "nodes" / name, "--poll-seconds", "0.2"),
         )
@@ -130,14 +147,17 @@ class Network:
         self.children[name].process.wait(10)
 
     def wait(self, condition: Callable[[Status], bool], seconds: float, what: str) -> Status:
+        """Return the status that fulfils the condition; fail after so long, or when a node ends with an error."""
         deadline = time.monotonic() + seconds
         while True:
             status = self.client.status()
             if condition(status):
                 return status
-            if time.monotonic() > deadline:
+            failed = [name for name, child in self.children.items() if (child.process.poll() or 0) > 0]
+            if failed or time.monotonic() > deadline:
                 tails = "\n".join(f"--- {name}\n{child.tail(6)}" for name, child in self.children.items())
-                raise AssertionError(f"{what} not within {seconds} s; status {status}\n{tails}")
+                why = f"{failed} ended with errors" if failed else f"not within {seconds} s"
+                raise AssertionError(f"{what}: {why}; status {status}\n{tails}")
             time.sleep(0.1)
 
     def outcomes(self, name: str) -> dict[int, dict[str, Any]]:

@@ -10,10 +10,10 @@ from typing import Final
 import structlog
 
 from emerit.errors import EmeritError
+from emerit.files import replace_file
 from emerit.protocol.hints import Hint
 from emerit.run.checkpoints import is_due, publish
 from emerit.run.context import RunContext
-from emerit.run.pending import write_atomically
 from emerit.run.state import StateFollower
 
 log = structlog.get_logger("emerit.validator")
@@ -73,4 +73,4 @@ class CheckpointKeeper:
             self._save()
 
     def _save(self) -> None:
-        write_atomically(self.folder / FILE, json.dumps(self._kept).encode())
+        replace_file(self.folder / FILE, json.dumps(self._kept).encode())

@@ -13,11 +13,11 @@ import structlog
 
 from emerit.data import Dataset
 from emerit.errors import StateError
+from emerit.files import replace_file
 from emerit.model.flat import FlatModel
 from emerit.protocol.assignment import assigned_sequences, evaluation_sequences, own_sample
 from emerit.protocol.seeds import derive
 from emerit.run.context import RunContext
-from emerit.run.pending import write_atomically
 from emerit.run.state import StateFollower
 from emerit.scoring.clusters import Clusters
 from emerit.scoring.evaluate import RoundMeasurement, evaluate_round, health, trial_step
@@ -155,7 +155,7 @@ class Scorer:
         fresh = {scored.owners[slot]: standing for slot, standing in standings.items()}
         after = self.history.of_rounds_before(number).with_standings(fresh)
         record = self.history.with_round(number, after)
-        write_atomically(self.folder / "history.json", json.dumps(record.to_dict()).encode())
+        replace_file(self.folder / "history.json", json.dumps(record.to_dict()).encode())
         self.history = record
 
     def _weigh(

@@ -86,7 +86,7 @@ class RunAnswer(Dated):
     settled_rounds: int = Field(description="rounds whose header stands and follows from what was revealed")
     unpaid_rounds: int = Field(description="rounds that settled and lost their pay to a challenge, until settled again")
     void_rounds: int
-    loss: float | None = Field(description="agreed loss before the last settled round, nats a byte")
+    loss: float | None = Field(description="agreed loss before the last settled round, nats a token")
     funded_wei: Wei
     refunded_wei: Wei
     owed_wei: Wei = Field(description="all that the settled rounds gave, claimed or not")
@@ -103,7 +103,7 @@ class RoundCore(Answer):
     recomputed: bool = Field(description="whether it stands and follows from what was revealed; else nulls follow")
     fault: str | None = Field(description="what a challenge showed to be wrong with the last settlement")
     signers: list[Hex] = Field(description="accounts of the validators that signed the last settlement")
-    loss: float | None = Field(description="agreed loss before the round, nats a byte; null when nobody gave one")
+    loss: float | None = Field(description="agreed loss before the round, nats a token; null when nobody gave one")
     health: float | None = Field(description="by how much the last aggregate raised the loss, as validators measured")
     accepted: int | None = Field(description="contributions with a weight of at least 1")
     rewarded: int | None = Field(description="contributions with a weight above 1, which are paid")
@@ -138,7 +138,7 @@ class Verdict(Answer):
     weight: int | None = Field(description="null: it abstained")
     reason: str | None = Field(description="null: its evidence is not there")
     why: str
-    s: float | None = Field(description="drop of the loss on random sequences, nats a byte")
+    s: float | None = Field(description="drop of the loss on random sequences, nats a token")
     se: float | None
     own: float | None = Field(description="the same on its own assigned sequences")
     own_se: float | None

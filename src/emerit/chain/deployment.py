@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from emerit.chain.records import CreatedRun
 from emerit.chain.rpc import Chain
 from emerit.chain.transactions import Sender
 from emerit.errors import PreconditionError, UsageError
+from emerit.files import SHARED, replace_file
 
 # Each contract after those that its constructor names. Runs are deployed by the factory.
 DEPLOYED: Final = (
@@ -73,7 +73,6 @@ class Deployment:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         fields = {
             "protocol": PROTOCOL_VERSION,
             "chain_id": self.chain_id,
@@ -81,12 +80,7 @@ class Deployment:
             "addresses": dict(self.addresses),
             "versions": dict(self.versions),
         }
-        temporary = path.with_name(path.name + ".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(fields, indent=2, sort_keys=True) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_file(path, (json.dumps(fields, indent=2, sort_keys=True) + "\n").encode(), mode=SHARED)
 
     @classmethod
     def load(cls, path: Path) -> Deployment:

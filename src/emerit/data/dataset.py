@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from emerit.data.tokens import Tokens
 from emerit.errors import RefusedError, UsageError
+from emerit.files import replace_file
 from emerit.protocol.manifest import MAX_TOKENS, CorpusSpec, ShardSpec
 
 _CHECKED_TOKENS = 1 << 22
@@ -89,7 +88,7 @@ class ShardReader:
             if not _is_shard(path, shard, length):
                 data = self._fetch(shard.cid, shard.sha256, length)
                 _check_shard(data, shard, length)
-                _write_atomically(path, data)
+                replace_file(path, data)
             rows = np.memmap(path, dtype=self._dtype, mode="r", shape=shape)
             _check_vocabulary(rows, shard, self._vocabulary)
             self._open[place] = rows
@@ -152,19 +151,3 @@ def _check_vocabulary(rows: Tokens, shard: ShardSpec, vocabulary: int) -> None:
             f"Shard {shard.cid} has a token outside the vocabulary of {vocabulary}.",
             "Do not join this run: its corpus was not cut with its tokenizer.",
         )
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that other processes see whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem[:8]}-", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:  # whatever it was, Ctrl-C too: leave no partial file behind, then let it go on
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise

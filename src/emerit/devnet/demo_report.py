@@ -17,10 +17,10 @@ from emerit.devnet.demo_stage import Actor, Stage
 from emerit.devnet.plot import svg_plot, terminal_plot
 from emerit.devnet.summary import Evidence, ParticipantRecord, RoundRecord, Summary, check, table_rows
 from emerit.errors import StateError
+from emerit.files import SHARED, replace_file
 from emerit.protocol.settlement_tree import payable
 from emerit.run.claims import claim, claimable
 from emerit.run.ledger import Ledger
-from emerit.run.pending import write_atomically
 from emerit.scoring.evidence import MAX_EVIDENCE_BYTES, read_evidence
 
 EXIT_DEADLINE_SECONDS = 30.0
@@ -204,13 +204,13 @@ def _versions(stage: Stage) -> dict[str, str]:
 
 def _write(stage: Stage, summary: Summary) -> None:
     text = json.dumps(summary.as_dict(), indent=2) + "\n"
-    write_atomically(stage.folder / "summary.json", text.encode(), 0o644)
+    replace_file(stage.folder / "summary.json", text.encode(), mode=SHARED)
     svg = svg_plot(
         [summary.initial_validation_loss, *(r.validation_loss for r in summary.rounds)],
         {"unigram entropy": summary.unigram_entropy},
         "Held-out loss, nats a byte",
     )
-    write_atomically(stage.folder / "loss.svg", svg.encode(), 0o644)
+    replace_file(stage.folder / "loss.svg", svg.encode(), mode=SHARED)
 
 
 def _print(stage: Stage, summary: Summary) -> None:

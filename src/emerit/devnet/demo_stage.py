@@ -26,13 +26,13 @@ from emerit.devnet.processes import Child, free_ports, python_module, start, sto
 from emerit.devnet.progress import Progress
 from emerit.devnet.validation import HeldOut
 from emerit.errors import PreconditionError, UnavailableError
+from emerit.files import replace_file
 from emerit.ipfs.client import BlobStore
 from emerit.keys.keystore import Keystore
 from emerit.protocol.presets import clock
 from emerit.protocol.types import Phase
 from emerit.run.context import RunContext, open_run
 from emerit.run.create import RunPlan, create_run
-from emerit.run.pending import write_atomically
 
 if TYPE_CHECKING:
     from emerit.devnet.demo import DemoOptions
@@ -102,7 +102,7 @@ class Stage:
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
         process = psutil.Process()
-        write_atomically(marker, json.dumps({"pid": process.pid, "born": process.create_time()}).encode())
+        replace_file(marker, json.dumps({"pid": process.pid, "born": process.create_time()}).encode())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -158,7 +158,7 @@ class Stage:
         )
         random.Random(self.options.seed).shuffle(roles)
         password_file = self.folder / "wallets" / "password"
-        write_atomically(password_file, secrets.token_hex(16).encode())
+        replace_file(password_file, secrets.token_hex(16).encode())
         password = password_file.read_text()
         keystore = Keystore(self.folder / "wallets")
         for number, role in enumerate(roles):

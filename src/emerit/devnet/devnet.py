@@ -15,8 +15,8 @@ from emerit.chain.transactions import Sender
 from emerit.devnet.accounts import DEVNET_MNEMONIC, devnet_account
 from emerit.devnet.detached import describe
 from emerit.devnet.processes import free_ports
+from emerit.files import SHARED, replace_file
 from emerit.ipfs.process import LocalNode
-from emerit.run.pending import write_atomically
 
 # Where `make setup` puts Anvil; an installed package has no checkout and finds Anvil on PATH.
 CHECKOUT = Path(__file__).parents[3]
@@ -43,7 +43,7 @@ class DevnetInfo:
 
     def save(self, path: Path) -> None:
         """Write the file atomically."""
-        write_atomically(path, (json.dumps(asdict(self), indent=2) + "\n").encode(), 0o644)
+        replace_file(path, (json.dumps(asdict(self), indent=2) + "\n").encode(), mode=SHARED)
 
 
 class Devnet:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from emerit.errors import PreconditionError, StateError, UsageError
+from emerit.files import replace_file
 
 Kind = Literal["daemon", "library"]
 LOOPBACK: Final = "127.0.0.1"
@@ -106,10 +107,7 @@ def write_config(repo: Path, api_port: int, swarm_port: int, peers: Sequence[str
         config["Routing"]["DelegatedRouters"] = []
         config.setdefault("DNS", {})["Resolvers"] = {}
         config.setdefault("Ipns", {})["DelegatedPublishers"] = []
-    temporary = path.with_suffix(".new")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(config, file, indent=2)
-    temporary.replace(path)
+    replace_file(path, json.dumps(config, indent=2).encode())
 
 
 def bind_loopback(port: int, purpose: str) -> socket.socket:

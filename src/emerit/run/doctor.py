@@ -15,7 +15,7 @@ from emerit.codec.registry import integer_codec
 from emerit.data import Tokens
 from emerit.model.flat import FlatModel
 from emerit.model.table import parameter_count
-from emerit.protocol.manifest import CodecSpec, ModelSpec, ScoringSpec, TrainingSpec
+from emerit.protocol.manifest import CodecSpec, ModelSpec, OuterSpec, ScoringSpec, TrainingSpec
 from emerit.run.memory import MemoryNeed, activation_bytes, gib, memory_limit_bytes
 from emerit.run.memory import trainer_need as trainer_memory
 from emerit.run.memory import validator_need as validator_memory
@@ -37,6 +37,7 @@ class Workload:
     model: ModelSpec
     training: TrainingSpec
     codec: CodecSpec
+    outer: OuterSpec
     scoring: ScoringSpec
     train_seconds: int
     score_seconds: int
@@ -107,7 +108,8 @@ def diagnose(
         PreconditionError: as `emerit.model.table.tensor_table`.
     """
     limit = memory_limit_bytes() if limit_bytes is None else limit_bytes
-    trainer, validator = trainer_memory(load.model, load.training), validator_memory(load.model)
+    trainer = trainer_memory(load.model, load.training, load.outer)
+    validator = validator_memory(load.model, load.outer)
     speed = measured(load, timer) if measure and _measurable(load, limit) else None
     return Diagnosis(
         parameters=parameter_count(load.model),
@@ -150,7 +152,7 @@ def _forward_seconds(spec: ModelSpec, timer: Clock) -> float:
 
 def _measurable(load: Workload, limit: int) -> bool:
     """Whether the measurement itself fits, which is on one sequence."""
-    whole = trainer_memory(load.model, load.training)
+    whole = trainer_memory(load.model, load.training, load.outer)
     return whole.program_bytes + whole.parameter_bytes + activation_bytes(load.model, 1) <= limit
 
 

@@ -16,11 +16,11 @@ import structlog
 from emerit.chain.run_client import RunClient
 from emerit.chain.transactions import Sender
 from emerit.errors import ChainError
+from emerit.files import replace_file
 from emerit.protocol.challenges import Challenge, Settled, also_proven, find_fault, find_leaf_fault, next_demand
 from emerit.protocol.settlement_tree import verify
 from emerit.protocol.types import Fault, Leaf
 from emerit.run.ledger import Ledger, LedgerFault
-from emerit.run.pending import write_atomically
 
 log = structlog.get_logger("emerit.audit")
 
@@ -201,7 +201,7 @@ class Prosecutor:
         salt = secrets.token_hex(32)
         mine = Precommit(round_number, attempt, int(fault), index, self.sender.address, salt)
         self._precommits.append(mine)
-        write_atomically(self._path, json.dumps([asdict(item) for item in self._precommits]).encode())
+        replace_file(self._path, json.dumps([asdict(item) for item in self._precommits]).encode())
         return mine
 
 

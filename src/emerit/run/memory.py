@@ -9,7 +9,7 @@ from typing import Final
 from emerit.errors import PreconditionError
 from emerit.model.architecture import hidden_width
 from emerit.model.table import parameter_count
-from emerit.protocol.manifest import ModelSpec, TrainingSpec
+from emerit.protocol.manifest import ModelSpec, OuterSpec, TrainingSpec
 
 FLOAT_BYTES: Final = 4
 PROGRAM_BYTES: Final = 400 << 20
@@ -22,6 +22,10 @@ _TRAINER_KEEPS: Final = 7
 _COMPRESSING: Final = 6
 # A validator keeps both states and the weights, and replaces one state while it applies an aggregate.
 _VALIDATOR_KEEPS: Final = 4
+# An outer momentum: the state's, the one that an aggregate makes of it, and the remainders that take that back.
+_OUTER_MOMENTUM_KEEPS: Final = 3
+# Overlapping rounds: the work done for the next round, that in flight, and the start that both make.
+_OVERLAP_KEEPS: Final = 3
 # Numbers a token that a layer keeps for the backward pass, in widths: norms, the three heads' inputs and their rotated
 # forms, the attention's output, sums; and in hidden widths: both halves of the gate, its value, the product.
 _LAYER_WIDTHS: Final = 17
@@ -46,24 +50,30 @@ class MemoryNeed:
         return self.program_bytes + self.parameter_bytes + self.activation_bytes
 
 
-def trainer_need(spec: ModelSpec, training: TrainingSpec) -> MemoryNeed:
+def trainer_need(spec: ModelSpec, training: TrainingSpec, outer: OuterSpec) -> MemoryNeed:
     """Return what a trainer needs; raises PreconditionError as `emerit.model.table.tensor_table`.
 
     Activations are counted for the built-in architecture; for another, of the same width and depth, they are a guess.
+    Muon keeps one moment where AdamW keeps two: it is counted as AdamW.
     """
     vector = FLOAT_BYTES * parameter_count(spec)
     activations = activation_bytes(spec, training.batch_sequences)
     # The start is there while training, and with the compressor's vectors after it: never all at once.
     transient = max(vector + activations, _COMPRESSING * vector)
-    return MemoryNeed(PROGRAM_BYTES, _TRAINER_KEEPS * vector, transient)
+    keeps = _TRAINER_KEEPS + _momentum_keeps(outer) + _OVERLAP_KEEPS * training.overlap_rounds
+    return MemoryNeed(PROGRAM_BYTES, keeps * vector, transient)
 
 
-def validator_need(spec: ModelSpec) -> MemoryNeed:
+def validator_need(spec: ModelSpec, outer: OuterSpec) -> MemoryNeed:
     """Return what a validator needs, besides the round's contributions; raises as `trainer_need`."""
     vector = FLOAT_BYTES * parameter_count(spec)
     tokens = SCORE_BATCH * spec.context
     forward = FLOAT_BYTES * tokens * (8 * spec.d_model + 2 * hidden_width(spec) + 2 * spec.vocabulary)
-    return MemoryNeed(PROGRAM_BYTES, _VALIDATOR_KEEPS * vector, forward)
+    return MemoryNeed(PROGRAM_BYTES, (_VALIDATOR_KEEPS + _momentum_keeps(outer)) * vector, forward)
+
+
+def _momentum_keeps(outer: OuterSpec) -> int:
+    return _OUTER_MOMENTUM_KEEPS if outer.has_momentum else 0
 
 
 def activation_bytes(spec: ModelSpec, sequences: int) -> int:

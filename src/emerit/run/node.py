@@ -17,6 +17,7 @@ import structlog
 
 from emerit.chain.run_client import RunClient
 from emerit.errors import PreconditionError, UnavailableError
+from emerit.files import SHARED, replace_file
 from emerit.protocol.types import Status
 
 log = structlog.get_logger("emerit.node")
@@ -114,11 +115,8 @@ class NodeLoop:
             record["role"] = self.role
         if status is not None:
             record |= {"round": status.round, "phase": status.phase.name, "block": status.block_number}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        target = self.folder / "heartbeat.json"
-        temporary = target.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(record))
-        os.replace(temporary, target)
+        # Out of date after a crash, so it need not be on disk before this goes on.
+        replace_file(self.folder / "heartbeat.json", json.dumps(record).encode(), mode=SHARED, durable=False)
 
 
 def lock_folder(folder: Path) -> int:

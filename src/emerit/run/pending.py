@@ -7,12 +7,13 @@ crash leaves either the old record or the new one.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
+
+from emerit.files import replace_file
 
 log = structlog.get_logger("emerit.node")
 
@@ -41,25 +42,13 @@ class Pending:
     vector: bytes = b""
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace `path` by `data` in one step; a crash leaves the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
-
-
 def save_pending(folder: Path, pending: Pending) -> None:
     """Write the pending commitment: one line of JSON, then the payload."""
     record: dict[str, Any] = asdict(pending)
     record["payload"] = len(pending.payload)
     for name in _BYTES:
         record[name] = record[name].hex()
-    write_atomically(folder / FILE, json.dumps(record).encode() + b"\n" + pending.payload)
+    replace_file(folder / FILE, json.dumps(record).encode() + b"\n" + pending.payload)
 
 
 def load_pending(folder: Path) -> Pending | None:

@@ -25,7 +25,8 @@ def check_ready(context: RunContext, role: str) -> None:
     """
     manifest = context.manifest
     check_numbers(manifest)
-    need = trainer_need(manifest.model, manifest.training) if role == "trainer" else validator_need(manifest.model)
+    model, outer = manifest.model, manifest.outer
+    need = trainer_need(model, manifest.training, outer) if role == "trainer" else validator_need(model, outer)
     check_memory(need, role)
     check_own_model(manifest.model)
     context.tokenizer()

@@ -46,10 +46,10 @@ class Act(IntEnum):
 
 
 class Order(NamedTuple):
-    """One order: of BEGIN `count` is the steps done, -1 for moments that stay; of STEP the shape of the batch."""
+    """One order: of BEGIN `steps` is the steps done, -1 for moments that stay; of STEP the shape of the batch."""
 
     act: Act
-    count: int = 0  # type: ignore[assignment]
+    steps: int = 0
     rows: int = 0
     columns: int = 0
     factor: float = 0.0
@@ -136,8 +136,8 @@ class Ranks:
         data = self._await(f"order/{self._orders}")
         self._orders += 1
         try:
-            act, count, rows, columns, factor = _ORDER.unpack(data)
-            return Order(Act(act), count, rows, columns, factor)
+            act, steps, rows, columns, factor = _ORDER.unpack(data)
+            return Order(Act(act), steps, rows, columns, factor)
         except (struct.error, ValueError) as error:
             raise _lost("it sent something that is no order") from error
 

@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from emerit.data.bpe import BpeTokenizer
 from emerit.data.tokens import ByteTokenizer, Tokenizer
 from emerit.errors import EmeritError, StateError
+from emerit.files import SHARED, replace_file
 from emerit.model.architecture import UNITS_PER_ONE
 from emerit.model.table import parameter_count, table_hash, tensor_table
 from emerit.protocol.manifest import ModelSpec, TokenizerSpec
 from emerit.protocol.strangers_json import read_json
 from emerit.training.local_state import named_tensors
 from emerit.training.state import ModelState, check_size, root_with_momentum, state_root, to_float
-from emerit.training.storage import read_tensors, replace_file, write_tensors
+from emerit.training.storage import read_tensors, write_tensors
 
 FORMAT: Final = "emerit-model-1"
 CONFIG_NAME: Final = "config.json"
@@ -85,7 +86,7 @@ def write_model(
     }
     config_path = path.with_name(CONFIG_NAME)
     shown = {"file": path.name, **config}
-    replace_file(config_path, (json.dumps(shown, indent=2, sort_keys=True) + "\n").encode())
+    replace_file(config_path, (json.dumps(shown, indent=2, sort_keys=True) + "\n").encode(), mode=SHARED)
     tensors: dict[str, NDArray[Any]] = dict(named_tensors(spec, state.values if exact else to_float(state.values)))
     if isinstance(model.tokenizer, BpeTokenizer):
         tensors[_TOKENIZER_FILE] = np.frombuffer(model.tokenizer.to_bytes(), dtype=np.uint8)

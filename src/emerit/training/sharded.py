@@ -237,8 +237,8 @@ def follow(spec: ModelSpec, training: TrainingSpec, ranks: Ranks) -> None:
         with told_when_lost():
             if order.act is Act.BEGIN:
                 model.load(None)
-                if order.count >= 0:
-                    model.restore(None, order.count)
+                if order.steps >= 0:
+                    model.restore(None, order.steps)
             elif order.act is Act.STEP:
                 model.step(None, order.rows, order.columns, order.factor)
             else:

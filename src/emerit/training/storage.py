@@ -8,10 +8,8 @@ equal bytes, and with them one hash and one CID.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from emerit.errors import StateError
+from emerit.files import SHARED, replace_file
 
 DIGEST: Final = "content_sha256"
 """Metadata key of the SHA-256 of the file without this entry, its tensors by name; `read_tensors` checks it."""
@@ -60,7 +59,7 @@ def tensor_bytes(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
     """Write tensors and text metadata, and the hash of both, as one file that replaces `path` atomically."""
-    replace_file(path, tensor_bytes(tensors, {**metadata, DIGEST: _digest(tensors, metadata)}))
+    replace_file(path, tensor_bytes(tensors, {**metadata, DIGEST: _digest(tensors, metadata)}), mode=SHARED)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -74,25 +73,6 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     if metadata.pop(DIGEST, None) != _digest(tensors, metadata):
         raise corrupt(path, "its content does not have the hash written with it")
     return tensors, metadata
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that a reader, or a crash, sees either the old file or the new one whole.
-
-    The file and its new name are on disk when this returns. What a process that was killed left behind is removed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    _sync_folder(path.parent)
 
 
 def corrupt(path: Path, reason: str) -> StateError:
@@ -117,31 +97,3 @@ def _digest(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) ->
     for piece in _pieces(dict(sorted(tensors.items())), metadata):
         digest.update(piece)
     return digest.hexdigest()
-
-
-def _sweep(path: Path) -> None:
-    """Remove partial files of `path` whose writers are gone."""
-    for partial in path.parent.glob(f".{path.name}.*.partial"):
-        pid = partial.suffixes[-2][1:] if len(partial.suffixes) > 1 else ""
-        if pid.isdecimal() and not _is_alive(int(pid)):
-            partial.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the names in a folder on disk, where the system can do that."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

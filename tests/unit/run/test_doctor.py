@@ -21,7 +21,9 @@ TINY = preset("tiny")
 
 def load(train_seconds: int = 60, score_seconds: int = 60, trainers: int = 3, name: str = "tiny") -> Workload:
     item = preset(name)
-    return Workload(item.model, item.training, item.codec, item.scoring, train_seconds, score_seconds, trainers)
+    return Workload(
+        item.model, item.training, item.codec, item.outer, item.scoring, train_seconds, score_seconds, trainers
+    )
 
 
 def ticking(step: float = 0.5):  # type: ignore[no-untyped-def]

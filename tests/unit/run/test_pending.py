@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from emerit.run.pending import FILE, Pending, clear_pending, load_pending, save_pending, write_atomically
+from emerit.run.pending import FILE, Pending, clear_pending, load_pending, save_pending
 
 
 def some_pending(**changes: object) -> Pending:
@@ -56,9 +56,3 @@ def test_a_cut_payload_is_a_damaged_record(tmp_path: Path) -> None:
 def test_a_payload_may_hold_any_bytes(tmp_path: Path) -> None:
     save_pending(tmp_path, some_pending(payload=b"\n{}\n\x00"))
     assert load_pending(tmp_path) == some_pending(payload=b"\n{}\n\x00")
-
-
-def test_replacing_a_file_leaves_no_temporary_behind(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "a", b"1")
-    write_atomically(tmp_path / "a", b"2")
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"2")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from emerit.errors import PreconditionError, RefusedError
+from emerit.model.table import parameter_count
 from emerit.out_of_memory import out_of_memory
 from emerit.protocol.manifest import LimitsSpec
 from emerit.protocol.presets import PRESETS, preset
@@ -70,8 +72,8 @@ def test_a_tokenizer_of_somebody_else_is_refused(made: RunContext) -> None:
 
 def test_too_little_memory_is_told_before_it_is_used() -> None:
     demo, large = preset("demo"), preset("124m")
-    check_memory(trainer_need(demo.model, demo.training), "trainer", 2 << 30)
-    need = trainer_need(large.model, large.training)
+    check_memory(trainer_need(demo.model, demo.training, demo.outer), "trainer", 2 << 30)
+    need = trainer_need(large.model, large.training, large.outer)
     with pytest.raises(PreconditionError, match=r"memory-too-small") as caught:
         check_memory(need, "trainer", 4 << 30)
     assert "4.0 GiB" in caught.value.cause and "emerit doctor" in caught.value.fix
@@ -81,11 +83,32 @@ def test_too_little_memory_is_told_before_it_is_used() -> None:
 @given(st.sampled_from(sorted(PRESETS)), st.integers(1, 64))
 def test_more_work_never_needs_less(name: str, more: int) -> None:
     item = preset(name)
-    wider = replace(item.training, batch_sequences=item.training.batch_sequences * more)
-    assert trainer_need(item.model, wider).total_bytes >= trainer_need(item.model, item.training).total_bytes
+
+    def need(**changed: Any) -> int:
+        asked = {"spec": item.model, "training": item.training, "outer": item.outer} | changed
+        return trainer_need(**asked).total_bytes
+
+    usual = need()
+    assert need(training=replace(item.training, batch_sequences=item.training.batch_sequences * more)) >= usual
     deeper = replace(item.model, layers=item.model.layers + more)
-    assert trainer_need(deeper, item.training).total_bytes > trainer_need(item.model, item.training).total_bytes
-    assert validator_need(deeper).total_bytes > validator_need(item.model).total_bytes
+    assert need(spec=deeper) > usual
+    assert validator_need(deeper, item.outer).total_bytes > validator_need(item.model, item.outer).total_bytes
+
+
+@given(st.sampled_from(sorted(PRESETS)))
+def test_what_a_run_keeps_besides_is_counted(name: str) -> None:
+    """By hand: a momentum is three vectors of four bytes a parameter, the work ahead three too."""
+    item = preset(name)
+    vector = 4 * parameter_count(item.model)
+    momentum = replace(item.outer, momentum_numerator=9, momentum_denominator=10)
+    plain = replace(item.outer, momentum_numerator=0, momentum_denominator=1, nesterov=False)
+    ahead, alone = (replace(item.training, overlap_rounds=rounds) for rounds in (1, 0))
+    least = trainer_need(item.model, alone, plain).parameter_bytes
+    assert trainer_need(item.model, alone, momentum).parameter_bytes == least + 3 * vector
+    assert trainer_need(item.model, ahead, plain).parameter_bytes == least + 3 * vector
+    assert validator_need(item.model, momentum).parameter_bytes == (
+        validator_need(item.model, plain).parameter_bytes + 3 * vector
+    )
 
 
 def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

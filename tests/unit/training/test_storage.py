@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load
 
 from emerit.errors import StateError
-from emerit.training.storage import read_tensors, replace_file, tensor_bytes, write_tensors
+from emerit.files import replace_file
+from emerit.training.storage import read_tensors, tensor_bytes, write_tensors
 
 TENSORS = {"z": np.arange(6, dtype=np.int32).reshape(2, 3), "a": np.array([0.5, -1.0, 3.0], dtype=np.float32)}
 
@@ -100,22 +100,6 @@ def test_a_writer_that_is_killed_leaves_a_whole_file(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"], "what the dead left behind is gone"
 
 
-def test_the_partial_file_of_a_writer_that_lives_is_left_alone(tmp_path: Path) -> None:
-    other = tmp_path / f".x.safetensors.{os.getppid()}.partial"
-    other.write_bytes(b"being written")
-    replace_file(tmp_path / "x.safetensors", b"whole")
-    assert other.read_bytes() == b"being written"
-
-
-def test_file_and_folder_are_on_disk_before_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    acts: list[str] = []
-    sync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda number: (acts.append(_kind(number)), sync(number))[1])
-    monkeypatch.setattr(os, "replace", lambda a, b: (acts.append("rename"), replace(a, b))[1])
-    replace_file(tmp_path / "x", b"whole")
-    assert acts == ["file", "rename", "folder"]
-
-
 def test_a_digest_is_needed(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(tensor_bytes(TENSORS, {"content_sha256": hashlib.sha256(b"").hexdigest()}))
@@ -124,7 +108,3 @@ def test_a_digest_is_needed(tmp_path: Path) -> None:
     path.write_bytes(tensor_bytes(TENSORS, {}))
     with pytest.raises(StateError, match="hash"):
         read_tensors(path)
-
-
-def _kind(number: int) -> str:
-    return "folder" if os.path.isdir(f"/proc/self/fd/{number}") else "file"

@@ -43,7 +43,7 @@ function LossCurve({ rounds }) {
     plot.current = new uPlot({
       width: box.current.clientWidth - 16, height: 260,
       scales: { x: { time: false } },
-      axes: [{ ...axis, label: "round", incrs: [1, 2, 5, 10, 20, 50, 100, 1000] }, { ...axis, label: "nats a byte" }],
+      axes: [{ ...axis, label: "round", incrs: [1, 2, 5, 10, 20, 50, 100, 1000] }, { ...axis, label: "nats a token" }],
       series: [{ label: "round" }, {
         label: "loss", width: 2, stroke: style.getPropertyValue("--accent"), points: { show: true },
         value: (_, v) => (v == null ? "—" : v.toFixed(4)),
