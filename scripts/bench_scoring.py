@@ -148,8 +148,18 @@ def of_rounds(rounds: Sequence[RealRound], contributions: int) -> Figures:
         "first_order_spearman_least": min(everybody),
         "first_order_spearman_honest": statistics.fmean(honest_only),
         "rounds": len(rounds),
+        "honest_overlap_first": usual_overlap(rounds[0]),
+        "honest_overlap_last": usual_overlap(rounds[-1]),
         **costs(model, rounds[-1], contributions),
     }
+
+
+def usual_overlap(item: RealRound) -> float:
+    """Return the median overlap of the honest pairs of a round."""
+    from emerit.scoring.compare import compare_exactly
+
+    found = compare_exactly(list(item.updates.values())).overlap
+    return float(np.median(found[np.triu_indices(len(found), 1)]))
 
 
 def others(item: RealRound) -> dict[int, SparseUpdate]:
