@@ -26,7 +26,7 @@ def test_the_model_is_afterwards_what_it_was() -> None:
 def test_a_small_step_gains_what_the_first_order_says() -> None:
     model = start()
     updates = {slot: sparse(gradient(text(4, slot))) for slot in range(4)}
-    step = trial_step(TINY.scoring, TINY.outer) / 10
+    step = trial_step(TINY.scoring, TINY.outer) / 100
     predicted = first_order_gains(model, updates, RANDOM, step)
     base = sequence_losses(model.module, RANDOM)
     for slot, update in updates.items():
