@@ -35,14 +35,15 @@ class Tuned:
     momentum: float
     feedback_decay: float
     k: int
+    divisor_floor: int = 0
     optimiser: str = "adamw"
 
 
 TUNED = {
     "adamw": Tuned(2e-3, (1, 1), 0.0, 0.0, 0),
-    "diloco": Tuned(2e-3, (7, 10), 0.9, 0.0, 0),
-    "emerit": Tuned(2e-3, (1, 1), 0.0, 0.95, 64),
-    "sign": Tuned(2e-3, (1, 1), 0.0, 1.0, 0),
+    "diloco": Tuned(4e-3, (1, 1), 0.0, 0.0, 0),
+    "emerit": Tuned(4e-3, (3, 2), 0.0, 0.7, 64, divisor_floor=1),
+    "sign": Tuned(2e-3, (1, 1), 0.0, 1.0, 0, divisor_floor=1),
     "demo": Tuned(1e-3, (1, 1), 0.999, 0.0, 64),
 }
 """`outer_lr` is a ratio; `momentum` is DiLoCo's outer momentum and DeMo's decay."""
@@ -90,7 +91,7 @@ def settings_for(choices: Choices, method: str, workers: int, seed: int, corpus:
     tuned, base = TUNED[method], preset(choices.preset)
     k = 0 if not tuned.k else choices.k or tuned.k
     early = choices.early_rounds if method == "emerit" else 0
-    floor = base.outer.divisor_floor if choices.divisor_floor is None else choices.divisor_floor
+    floor = tuned.divisor_floor if choices.divisor_floor is None else choices.divisor_floor
     optimiser = "" if method == "demo" else choices.optimiser or tuned.optimiser
     muon = _given(choices.muon_learning_rate, base.training.muon_learning_rate) if optimiser == "muon" else 0.0
     return Settings(

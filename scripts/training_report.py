@@ -123,7 +123,8 @@ def _main_table(cells: Sequence[Cell]) -> str:
                 continue
             ratios = summary["ratios"].get(method, {}).get(str(workers), {})
             lines.append(
-                f"| {workers} | {method} | {len(row['seeds'])} | {row['loss_mean']:.4f} | {row['loss_spread']:.4f} "
+                f"| {workers} | {method} | {len(row['seeds'])} | {row['loss_mean']:.4f} "
+                f"| {_spread(row['loss_spread'], len(row['seeds']))} "
                 f"| {_bytes(row['bytes_per_round'], 1e3)} | {_bytes(row['bytes_total'], 1e6)} "
                 f"| {_times(ratios.get('diloco_bytes_over_its'))} | {_percent(ratios.get('loss_vs_diloco'))} "
                 f"| {_percent(ratios.get('loss_vs_adamw'))} | {row['cpu_seconds']:.0f} |"
@@ -149,7 +150,8 @@ def _variants_table(cells: Sequence[Cell]) -> str:
         per_round = statistics.fmean(cell["result"]["bytes_per_round"] for cell in mine)
         lines.append(
             f"| {settings.method} | {settings.workers} | {_shown(unlike)} | {len(mine)} "
-            f"| {statistics.fmean(losses.values()):.4f} | {max(losses.values()) - min(losses.values()):.4f} "
+            f"| {statistics.fmean(losses.values()):.4f} "
+            f"| {_spread(max(losses.values()) - min(losses.values()), len(losses))} "
             f"| {_bytes(per_round, 1e3)} | {_percent(against)} |"
         )
     return "\n".join(lines)
@@ -178,6 +180,10 @@ def _shown(unlike: dict[str, Any]) -> str:
         return "/".join(map(str, of)) if isinstance(of, tuple) else f"{of:g}" if isinstance(of, float) else str(of)
 
     return ", ".join(f"`{name}` {value(of)}" for name, of in unlike.items()) or "-"
+
+
+def _spread(spread: float, seeds: int) -> str:
+    return "-" if seeds < 2 else f"{spread:.4f}"
 
 
 def _bytes(count: float, unit: float) -> str:

@@ -21,6 +21,9 @@ from emerit.cli.options import (
 from emerit.cli.output import print_json, print_record, say, say_step, to_wei, tokens
 from emerit.cli.place import Place, place, sender_for
 from emerit.cli.training_options import (
+    DivisorFloorOption,
+    FeedbackDecayOption,
+    LearningRateOption,
     NesterovOption,
     OptimiserOption,
     OuterMomentumOption,
@@ -121,6 +124,9 @@ def create(
     schedule: ScheduleOption = None,
     planned_rounds: PlannedRoundsOption = None,
     overlap: OverlapOption = None,
+    learning_rate: LearningRateOption = None,
+    feedback_decay: FeedbackDecayOption = None,
+    divisor_floor: DivisorFloorOption = None,
     outer_rate: OuterRateOption = None,
     outer_momentum: OuterMomentumOption = None,
     nesterov: NesterovOption = None,
@@ -154,8 +160,8 @@ def create(
             f"{name!r} cannot be a run's name.",
             "Take up to 64 lower-case letters, digits, dots, dashes and underscores; the first a letter or digit.",
         )
-    training = training_changes(optimiser, schedule, planned_rounds, overlap)
-    outer = outer_changes(outer_rate, outer_momentum, nesterov)
+    training = training_changes(optimiser, schedule, planned_rounds, overlap, learning_rate, feedback_decay)
+    outer = outer_changes(outer_rate, outer_momentum, nesterov, divisor_floor)
     pool_wei = to_wei(fund)
     amounts = _amounts(rate, bond, stake, fine, demand_bond)
     from emerit.run.create import RunPlan, chosen_codec

@@ -21,6 +21,13 @@ ScheduleOption = Annotated[
 PlannedRoundsOption = Annotated[
     int | None, typer.Option(min=1, max=2**32 - 1, help="Rounds over which it falls; default: the preset's")
 ]
+LearningRateOption = Annotated[float | None, typer.Option(help="Inner learning rate; default: the preset's")]
+FeedbackDecayOption = Annotated[
+    float | None, typer.Option(help="Part of what was not sent that a trainer keeps each round; default: the preset's")
+]
+DivisorFloorOption = Annotated[
+    int | None, typer.Option(min=1, max=256, help="Least senders assumed of a weight; default: the preset's")
+]
 OverlapOption = Annotated[
     bool | None,
     typer.Option("--overlap/--no-overlap", help="Do a round's work while the last is scored; default: the preset's"),
@@ -37,10 +44,17 @@ NesterovOption = Annotated[
 
 
 def training_changes(
-    optimiser: str | None, schedule: str | None, planned_rounds: int | None, overlap: bool | None
+    optimiser: str | None = None,
+    schedule: str | None = None,
+    planned_rounds: int | None = None,
+    overlap: bool | None = None,
+    learning_rate: float | None = None,
+    feedback_decay: float | None = None,
 ) -> dict[str, Any]:
-    """Return the fields of `TrainingSpec` that the options change."""
+    """Return the fields of `TrainingSpec` that the options change; their ranges are checked with the manifest."""
     changes = {
+        "learning_rate": learning_rate,
+        "error_feedback_decay": feedback_decay,
         "optimiser": optimiser,
         "schedule": schedule,
         "planned_rounds": planned_rounds,
@@ -49,13 +63,18 @@ def training_changes(
     return {name: value for name, value in changes.items() if value is not None}
 
 
-def outer_changes(rate: str | None, momentum: str | None, nesterov: bool | None) -> dict[str, Any]:
+def outer_changes(
+    rate: str | None = None,
+    momentum: str | None = None,
+    nesterov: bool | None = None,
+    divisor_floor: int | None = None,
+) -> dict[str, Any]:
     """Return the fields of `OuterSpec` that the options change.
 
     Raises:
         UsageError: `fraction-invalid`.
     """
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {} if divisor_floor is None else {"divisor_floor": divisor_floor}
     if rate is not None:
         value = fraction_of(rate)
         if value == 0:

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emerit.cli.training_options import fraction_of, outer_changes, training_changes
-from emerit.errors import UsageError
+from emerit.errors import RefusedError, UsageError
 from emerit.protocol.presets import preset
 
 
 def test_without_options_nothing_changes() -> None:
-    assert training_changes(None, None, None, None) == {}
-    assert outer_changes(None, None, None) == {}
+    assert training_changes() == {}
+    assert outer_changes() == {}
 
 
 def test_what_is_given_is_changed() -> None:
@@ -24,7 +24,17 @@ def test_what_is_given_is_changed() -> None:
         "planned_rounds": 50,
         "overlap_rounds": 1,
     }
-    assert training_changes(None, None, None, False) == {"overlap_rounds": 0}
+    assert training_changes(overlap=False) == {"overlap_rounds": 0}
+    changes = training_changes(learning_rate=0.004, feedback_decay=0.7)
+    assert changes == {"learning_rate": 0.004, "error_feedback_decay": 0.7}
+    made = preset("demo").changed(changes, outer_changes("1.5", divisor_floor=1))
+    assert (made.training.error_feedback_decay, made.outer.lr_numerator, made.outer.divisor_floor) == (0.7, 3, 1)
+
+
+def test_rates_out_of_range_are_refused() -> None:
+    for changes in (training_changes(learning_rate=0.0), training_changes(feedback_decay=1.5)):
+        with pytest.raises(RefusedError, match="manifest-invalid"):
+            preset("demo").changed(changes, {})
 
 
 @pytest.mark.parametrize(

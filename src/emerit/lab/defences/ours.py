@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from emerit.codec.update import SparseUpdate
 from emerit.lab.defence import Defence, Opinion
 from emerit.lab.view import Seen
 from emerit.model.flat import FlatModel
+from emerit.protocol.settlement_tree import payable
+from emerit.scoring.compare import aggregate_vector
 from emerit.scoring.evaluate import evaluate_round, health
 from emerit.scoring.fast_checks import clip_scales
 from emerit.scoring.history import ScoreHistory
 from emerit.scoring.losses import sequence_losses
-from emerit.scoring.similarity import find_clusters
+from emerit.scoring.similarity import AGGREGATE, Earlier, find_clusters
 from emerit.scoring.vector import weight_vector
 from emerit.scoring.weights import score_round
 from emerit.training.state import to_float
@@ -29,6 +34,7 @@ class Ours(Defence):
         """Start with an empty history."""
         self._history = ScoreHistory()
         self._model: FlatModel | None = None
+        self._last: dict[int, SparseUpdate] = {}
 
     def weigh(self, seen: Seen) -> Opinion:
         """Measure, compare and weigh as `emerit_validator` does."""
@@ -36,7 +42,15 @@ class Ours(Defence):
         model = self._model = self._model or FlatModel(manifest.model)
         random_text = seen.random_text()
         updates = clip_scales(seen.updates, seen.trust)
-        clusters = find_clusters(updates, seen.trust, manifest.codec.chunk, manifest.codec.k_in(seen.number))
+        clusters = find_clusters(
+            updates,
+            seen.trust,
+            manifest.codec.chunk,
+            manifest.codec.k_in(seen.number),
+            seed=seen.arena.eval_seed(seen.number),
+            earlier=self._earlier(seen),
+        )
+        self._last = updates
         losses_before = None
         if seen.before is not None:
             model.load(to_float(seen.before))
@@ -64,3 +78,11 @@ class Ours(Defence):
         trainers = seen.arena.settings.trainers
         vector = weight_vector(trainers, scores.verdicts, measured.base_loss, harm, (), manifest.scoring)
         return Opinion(vector, {slot: verdict.code for slot, verdict in scores.verdicts.items()})
+
+    def _earlier(self, seen: Seen) -> list[Earlier]:
+        """Return what must not come again: what the last round paid, and the last step of the state."""
+        found = [Earlier(slot, update) for slot, update in self._last.items() if payable(seen.trust.get(slot, 0))]
+        if seen.before is not None:
+            change = aggregate_vector(np.subtract(seen.before, seen.values, dtype=np.int64))
+            found += [Earlier(AGGREGATE, change)] if len(change.indices) else []
+        return found
