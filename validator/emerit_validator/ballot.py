@@ -18,6 +18,7 @@ from emerit.run.node import NodeLoop
 from emerit.run.pending import Pending, load_pending, save_pending
 from emerit.run.state import StateFollower
 from emerit.run.work import work_seed
+from emerit.scoring.sample import draw_sample, sample_size
 from emerit.telemetry import Metrics
 from emerit_validator.chores import attempt
 from emerit_validator.intake import Intake
@@ -65,12 +66,22 @@ class Ballot:
         log.info("took up the vote that was kept", round=kept.round, phase=status.phase.name)
         return kept
 
-    def vote(self, number: int, intake: Intake, state: StateFollower, last_consensus: dict[int, int]) -> Pending | None:
-        """Score the round and commit to the weights; None when it is too late or the node was told to stop."""
+    def vote(
+        self,
+        number: int,
+        intake: Intake,
+        state: StateFollower,
+        last_consensus: dict[int, int],
+        coverage: tuple[int, int] = (0, 0),
+    ) -> Pending | None:
+        """Score the round and commit to the weights; None when it is too late or the node was told to stop.
+
+        `coverage` says how many contributions of the last settled round were voted on, and how many there were.
+        """
         status = self.loop.status()
         if status.round != number or status.phase is not Phase.SCORE:
             return None
-        scored = self._score(status, intake, state, last_consensus)
+        scored = self._score(status, intake, state, last_consensus, coverage)
         if scored is None:
             return None
         for verdict in scored.scores.verdicts.values():
@@ -124,7 +135,12 @@ class Ballot:
         )
 
     def _score(
-        self, status: Status, intake: Intake, state: StateFollower, last_consensus: dict[int, int]
+        self,
+        status: Status,
+        intake: Intake,
+        state: StateFollower,
+        last_consensus: dict[int, int],
+        coverage: tuple[int, int],
     ) -> Scored | None:
         client, number = self.context.client, status.round
         deadline = time.monotonic() + scoring_seconds(status)
@@ -132,7 +148,9 @@ class Ballot:
         members = client.members_in(number)
         owners = {entry.slot: entry.index for entry in members.active_trainers()}
         assign_seed = work_seed(client, self.context.manifest.training, status)
-        seeds = RoundSeeds(number, assign_seed, status.eval_seed, members.trainer_slots, order, owners)
+        settled = max((item.round for item in client.state_chain() if item.round < number), default=-1)
+        sample = draw_sample(set(intake.cids), sample_size(*coverage), status.eval_seed)
+        seeds = RoundSeeds(number, assign_seed, status.eval_seed, members.trainer_slots, order, owners, settled, sample)
 
         def progress(done: int, total: int) -> None:
             self.metrics.progress()

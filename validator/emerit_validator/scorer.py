@@ -20,22 +20,33 @@ from emerit.protocol.seeds import derive
 from emerit.run.context import RunContext
 from emerit.run.state import StateFollower
 from emerit.scoring.clusters import Clusters
-from emerit.scoring.evaluate import RoundMeasurement, evaluate_round, health
+from emerit.scoring.evaluate import RoundMeasurement, evaluate_round, health, trial_step
 from emerit.scoring.fast_checks import clip_scales
+from emerit.scoring.first_order import first_order_gains
 from emerit.scoring.history import HistoryRecord, ScoreHistory
 from emerit.scoring.losses import sequence_losses
+from emerit.scoring.sample import Sample
 from emerit.scoring.similarity import find_clusters
 from emerit.scoring.vector import evidence, evidence_bytes, weight_vector
 from emerit.scoring.weights import RoundScores, score_round
 from emerit.training.state import to_float
 from emerit_validator.intake import Intake
+from emerit_validator.recent import Recent, last_aggregate
 
 log = structlog.get_logger("emerit.validator")
+
+# From so many contributions on the gradient costs less than a tenth of measuring them, and comes first; in a smaller
+# round it gets the time that is left.
+GRADIENT_FIRST = 16
 
 
 @dataclass(frozen=True)
 class RoundSeeds:
-    """What fixes a round's data: both draws and the registry; `owners` maps a trainer slot to its registry index."""
+    """What fixes a round's data: both draws and the registry; `owners` maps a trainer slot to its registry index.
+
+    `settled_round` is the last settled round, whose consensus weights are known; -1 if there is none.
+    `sample` says who is measured, None for everybody.
+    """
 
     round: int
     assign_seed: bytes
@@ -43,6 +54,8 @@ class RoundSeeds:
     trainer_slots: int
     commit_order: dict[int, int]
     owners: dict[int, int]
+    settled_round: int = -1
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,7 @@ class Scorer:
     folder: Path
     model: FlatModel = field(init=False)
     history: HistoryRecord = field(init=False)
+    recent: Recent = field(default_factory=Recent)
 
     def __post_init__(self) -> None:
         """Build the model once and load the history."""
@@ -87,16 +101,38 @@ class Scorer:
         """Measure the accepted contributions and weigh them; None when told to stop.
 
         What is not measured when `deadline` (of `time.monotonic`) has come gets no weight: the vector abstains there.
-        The contributions of the largest last consensus weights are measured first. Costs one forward pass over the
-        random sequences per contribution, two over its own sample, one for the base and one for the health lane.
+        The contributions of the largest last consensus weights are measured first, or those of the sample alone.
+        Costs one forward pass over the random sequences per contribution, two over its own sample, one for the base
+        and one for the health lane, and one pass forward and back for the gradient.
         """
         manifest = self.context.manifest
         random_ids, own_ids = self._ids(seeds, intake)
         random_tokens = self.dataset.sequences(random_ids)
         updates = clip_scales(intake.accepted, last_consensus)
-        clusters = find_clusters(updates, last_consensus, manifest.codec.chunk, manifest.codec.k_in(intake.round))
+        clusters = find_clusters(
+            updates,
+            last_consensus,
+            manifest.codec.chunk,
+            manifest.codec.k_in(intake.round),
+            seed=seeds.eval_seed,
+            earlier=[*self.recent.paid(seeds.settled_round, last_consensus), *last_aggregate(state)],
+        )
+        self.recent.keep(intake.round, updates)
         before = self._losses_before(state, random_tokens)
         self.model.load(to_float(state.values))
+        order = measuring_order(updates, last_consensus, seeds.eval_seed)
+        if seeds.sample is not None:
+            order = [slot for slot in seeds.sample.slots if slot in updates]
+
+        def out_of_time() -> bool:
+            return stopped() or time.monotonic() >= deadline
+
+        def slopes() -> dict[int, float]:
+            if out_of_time():
+                return {}
+            return first_order_gains(self.model, updates, random_tokens, trial_step(manifest.scoring, manifest.outer))
+
+        early = slopes() if len(updates) >= GRADIENT_FIRST else {}
         measured = evaluate_round(
             self.model,
             updates,
@@ -105,13 +141,13 @@ class Scorer:
             manifest.scoring,
             manifest.outer,
             on_progress=on_progress,
-            should_stop=lambda: stopped() or time.monotonic() >= deadline,
-            order=measuring_order(updates, last_consensus, seeds.eval_seed),
+            should_stop=out_of_time,
+            order=order,
         )
         if stopped():
             return None
         harm = None if before is None else health(measured.base_losses, before)
-        return self._weigh(seeds, intake, last_consensus, clusters, measured, harm)
+        return self._weigh(seeds, intake, last_consensus, clusters, measured, harm, early or slopes())
 
     def remember(self, number: int, scored: Scored) -> None:
         """Make a round's scores part of the history, on disk first; a round that is scored again counts once."""
@@ -130,11 +166,13 @@ class Scorer:
         clusters: Clusters,
         measured: RoundMeasurement,
         harm: float | None,
+        first_order: dict[int, float],
     ) -> Scored:
         spec = self.context.manifest.scoring
+        share = 1.0 if seeds.sample is None else seeds.sample.share
         unmeasured = set(intake.accepted) - set(measured.measurements)
         if unmeasured:
-            log.warning("no time to measure", round=seeds.round, slots=sorted(unmeasured))
+            log.warning("not measured", round=seeds.round, slots=sorted(unmeasured), sampled=seeds.sample is not None)
         scores = score_round(
             measured.measurements,
             clusters,
@@ -145,6 +183,7 @@ class Scorer:
             refused=intake.refused,
             unavailable=intake.unavailable,
             unmeasured=unmeasured,
+            share=share,
         )
         abstained = intake.unavailable | unmeasured
         vector = weight_vector(seeds.trainer_slots, scores.verdicts, measured.base_loss, harm, abstained, spec)
@@ -158,6 +197,8 @@ class Scorer:
             clusters=clusters,
             cids=intake.cids,
             reference=scores.reference,
+            first_order=first_order,
+            share=share,
         )
         return Scored(vector, evidence_bytes(record), scores, seeds.owners)
 

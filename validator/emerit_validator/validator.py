@@ -151,7 +151,8 @@ class ValidatorNode:
         if intake is None:
             return "skipped", "stopped" if self.loop.stop.is_set() else "round-over"
         if pending is None:
-            pending = self.ballot.vote(number, intake, self.follower, self.ledger.trust(number))
+            trust, coverage = self.ledger.trust(number), self.ledger.coverage(number)
+            pending = self.ballot.vote(number, intake, self.follower, trust, coverage)
             if pending is not None:
                 self.ballot.reveal(pending)
         return self.settle_round(number, intake, pending is not None)

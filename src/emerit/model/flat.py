@@ -47,6 +47,11 @@ class FlatModel:
         with torch.no_grad():
             self.flat.copy_(_checked(values, self.flat.numel()))
 
+    def parameters(self) -> list[nn.Parameter]:
+        """Return the module's parameters in the order of the flat vector."""
+        named = dict(self.module.named_parameters())
+        return [named[entry.name] for entry in tensor_table(self.spec)]
+
 
 def load_flat(model: Gpt, flat: NDArray[np.float32] | Tensor) -> None:
     """Copy float32[P] values into any `Gpt`; raises StateError `state-size` on another length."""

@@ -253,6 +253,18 @@ class Ledger:
             if (then := last.members.trainer_in(slot)) is not None and _index(now.trainer_in(slot)) == then.index
         }
 
+    def coverage(self, round_number: int) -> tuple[int, int]:
+        """Return how many contributions of the last settled round two thirds of the stake voted on, and how many all.
+
+        (0, 0) before the first.
+        """
+        before = [item.round for item in self.client.state_chain() if item.round < round_number]
+        if not before:
+            return 0, 0
+        last = self.data(before[-1])
+        covered, revealed = _consensus(last).covered, {item.slot for item in last.contributions}
+        return sum(covered[slot] for slot in revealed), len(revealed)
+
     def aggregated(self, data: RoundData, max_aggregated: int) -> tuple[int, ...]:
         """Return the trainer slots whose contributions a round applies to the state, ascending."""
         consensus = _consensus(data)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 COPY: Final = "copy"
+STALE: Final = "stale"
 SPLIT: Final = "split"
 
 
@@ -19,6 +20,16 @@ class Pair:
     overlap: float
     cosine: float
     kind: str
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A trainer slot whose update repeats an earlier one: that of the slot `source`, or the aggregate (-1)."""
+
+    slot: int
+    source: int
+    overlap: float
+    cosine: float
 
 
 @dataclass(frozen=True)
@@ -41,24 +52,28 @@ class Clusters:
     """A round's similar contributions.
 
     `cluster_of` has the cluster number of each slot that belongs with another one, numbered from 0 in the order
-    of their lowest slots; a slot alone is not in it. `pairs` is the evidence.
+    of their lowest slots; a slot alone is not in it. `pairs` is the evidence. `stale` are those that repeat what
+    came before this round.
     """
 
     cluster_of: dict[int, int] = field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()
     overlap: Threshold = _NOTHING
     cosine: Threshold = _NOTHING
+    stale: tuple[Stale, ...] = ()
 
     def members(self, cluster: int) -> tuple[int, ...]:
         """Return the slots of a cluster, ascending."""
         return tuple(sorted(slot for slot, number in self.cluster_of.items() if number == cluster))
 
     def kinds(self) -> dict[int, tuple[str, ...]]:
-        """Return what the pairs of each clustered slot were found to be: `copy`, `split`, or both."""
+        """Return what each slot that is in a pair, or stale, was found to be: `copy`, `split`, `stale`."""
         found: dict[int, set[str]] = {}
         for pair in self.pairs:
             found.setdefault(pair.first, set()).add(pair.kind)
             found.setdefault(pair.second, set()).add(pair.kind)
+        for item in self.stale:
+            found.setdefault(item.slot, set()).add(STALE)
         return {slot: tuple(sorted(kinds)) for slot, kinds in found.items()}
 
     def duplicates(self, own_gap: Mapping[int, float], commit_order: Mapping[int, int]) -> frozenset[int]:
@@ -92,20 +107,33 @@ class Clusters:
         return frozenset(gone)
 
 
-def connect(pairs: Iterable[Pair], overlap: Threshold, cosine: Threshold) -> Clusters:
+class Groups:
+    """Disjoint sets of integers that grow together; each is named by its least member."""
+
+    def __init__(self) -> None:
+        """Start with every number alone."""
+        self.root: dict[int, int] = {}
+
+    def top(self, member: int) -> int:
+        """Return the least member of a number's set."""
+        while self.root.setdefault(member, member) != member:
+            self.root[member] = self.root[self.root[member]]
+            member = self.root[member]
+        return member
+
+    def join(self, first: int, second: int) -> bool:
+        """Make the sets of two numbers one; False if they were already."""
+        low, high = sorted((self.top(first), self.top(second)))
+        self.root[high] = low
+        return low != high
+
+
+def connect(pairs: Iterable[Pair], overlap: Threshold, cosine: Threshold, stale: tuple[Stale, ...] = ()) -> Clusters:
     """Return the connected components of similar pairs as clusters."""
     found = tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second)))
-    root: dict[int, int] = {}
-
-    def top(slot: int) -> int:
-        while root.setdefault(slot, slot) != slot:
-            root[slot] = root[root[slot]]
-            slot = root[slot]
-        return slot
-
+    groups = Groups()
     for pair in found:
-        low, high = sorted((top(pair.first), top(pair.second)))
-        root[high] = low
+        groups.join(pair.first, pair.second)
     numbers: dict[int, int] = {}
-    cluster_of = {slot: numbers.setdefault(top(slot), len(numbers)) for slot in sorted(root)}
-    return Clusters(cluster_of, found, overlap, cosine)
+    cluster_of = {slot: numbers.setdefault(groups.top(slot), len(numbers)) for slot in sorted(groups.root)}
+    return Clusters(cluster_of, found, overlap, cosine, stale)

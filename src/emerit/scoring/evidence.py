@@ -11,14 +11,15 @@ from emerit.protocol.strangers_json import read_json
 
 MAX_EVIDENCE_BYTES: Final = 1 << 20
 _CODE = re.compile(r"[a-z0-9-]{1,64}")
-_FIGURES = ("s", "se", "own", "own_se", "gap", "gap_se", "gap_factor", "b", "score", "score_se")
+_FIGURES = ("s", "se", "own", "own_se", "gap", "gap_se", "gap_factor", "b", "score", "score_se", "first_order")
 
 
 def read_evidence(data: bytes) -> dict[str, Any]:
     """Return evidence whose shape can be relied on.
 
     `trainers` maps slots (decimal text) to records with the figures `s`, `se`, `own`, `own_se`, `gap`, `gap_se`,
-    `gap_factor`, `b`, `score`, `score_se` (finite numbers or None), `cluster` (int or None) and `reason` (a code).
+    `gap_factor`, `b`, `score`, `score_se`, `first_order` (finite numbers or None), `cluster` (int or None) and
+    `reason` (a code).
 
     Raises:
         RefusedError: `evidence-invalid`.

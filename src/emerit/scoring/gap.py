@@ -20,10 +20,29 @@ NEGATIVE_Z: Final = 2.0
 
 @dataclass(frozen=True)
 class GapReference:
-    """The round's usual gap and the usual error of one gap, in nats; None and 0 when nothing was measured."""
+    """The round's usual gap and the usual error of one gap, in nats; None and 0 when nothing was measured.
+
+    `gain` and `gain_error` are the same of the gain on random sequences; `trusted` says whether they are of trainers
+    that the last consensus paid.
+    """
 
     value: float | None
     error: float
+    gain: float | None = None
+    gain_error: float = 0.0
+    trusted: bool = False
+
+    @property
+    def bad(self) -> bool:
+        """Whether the round is bad for all: usual work raises the loss, or helps its own data less than other data.
+
+        By more than one trainer's measuring error, and as measured of trainers that were paid before: a crowd of
+        newcomers cannot spoil a round. Then the fault is no single trainer's, and nothing that is measured goes into
+        anybody's history.
+        """
+        if not self.trusted or self.value is None or self.gain is None:
+            return False
+        return self.value < -self.error or self.gain < -self.gain_error
 
     @property
     def clear(self) -> bool:
@@ -59,9 +78,13 @@ def gap_reference(
     if not originals:
         return GapReference(None, 0.0)
     weights = [float(payable(consensus.get(item.slot, 0))) for item in originals]
-    if not any(weights):
+    trusted = any(weights)
+    if not trusted:
         weights = [1.0] * len(originals)
     return GapReference(
         weighted_median([item.gap for item in originals], weights),
         weighted_median([item.gap_se for item in originals], weights),
+        weighted_median([item.random_gain for item in originals], weights),
+        weighted_median([item.random_se for item in originals], weights),
+        trusted,
     )

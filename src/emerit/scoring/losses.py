@@ -15,7 +15,7 @@ from emerit.data.tokens import Tokens
 from emerit.errors import UsageError
 
 
-def sequence_losses(model: torch.nn.Module, tokens: Tokens, batch: int = 16) -> NDArray[np.float64]:
+def sequence_losses(model: torch.nn.Module, tokens: Tokens, batch: int = 8) -> NDArray[np.float64]:
     """Return the mean loss of each sequence in nats per token, float64[n].
 
     `tokens` is uint8 or uint16 [n, T + 1]: the model, int64[B, T] -> logits [B, T, V], predicts each token from those

@@ -61,10 +61,18 @@ def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
     Weights are not negative; with equal ones this is the lower median. Raises StateError `median-without-weight`
     when there is no positive weight.
     """
-    half = sum(weights) / 2
+    return weighted_quantile(values, weights, 0.5)
+
+
+def weighted_quantile(values: Sequence[float], weights: Sequence[float], share: float) -> float:
+    """Return the smallest value x such that the values <= x carry at least `share`, in (0, 1], of the weight.
+
+    Raises StateError `median-without-weight`, as `weighted_median`.
+    """
+    needed = sum(weights) * share
     seen = 0.0
     for value, weight in sorted(zip(values, weights, strict=True)):
         seen += weight
-        if weight > 0 and seen >= half:
+        if weight > 0 and seen >= needed:
             return value
     raise StateError("median-without-weight", "A median of values without weight is not defined.", "Report this.")

@@ -1,25 +1,27 @@
-"""Which contributions of a round are copies or parts of one another.
+"""Which contributions of a round are copies or parts of one another, or of what came before.
 
-Two figures of a pair, both exact: the *overlap* of the kept positions and the |cosine| of the signed values.
-Both tails are suspicious.
+Two figures of a pair: the *overlap* of the kept positions and the |cosine| of the signed values. Rounds of up to
+`EXACT_UPDATES` are compared exactly, pair by pair; larger ones by count sketches and a sample (`sketch`), and every
+pair that these bring up is then compared exactly (`compare`). Both tails are suspicious.
 
-**Copies** are alike far beyond what is usual in the round: above median + 6 * max(MAD, floor) over all pairs, but
-never above the point half way from the median to identity, nor above 0.95 or below 0.5. Honest trainers of the
+**Copies** are alike far beyond what is usual in the round (`usual`): no constant would do, as honest trainers of the
 0.84M demo model (k = 256 of 4096) overlap by 0.45 to 0.49 with |cosine| 0.49 to 0.53 in the first round and by 0.08
-in the last, so no constant would do; two copies that each moved a tenth of their entries overlap by 0.81
-throughout. The lower bound says that whoever replaced half of a copy is left to the loss (it scores about half) and
-to the gap; the upper bounds, that no spread makes near-identity usual, not even in a round full of copies.
+in the last, while two copies that each moved a tenth of their entries overlap by 0.81 throughout.
 
 What is usual is learned from the pairs between trainers that the last consensus paid, each pair with the smaller
 of the two weights: newcomers in any number then have no say. Before there are three of them all count the same, and
-as odd strangers can then pull the median down, the lower bound is 0.65. Updates whose positions agree with nobody's
-beyond chance (random noise) have no say unless nearly all are like that. A round with fewer than five updates has no
-usual level: there 0.9 holds.
+the limit stays further from the median. Updates whose positions agree with nobody's beyond chance (random noise) have
+no say. Where fewer than three are left nothing can be learned, and only near-identity is a copy.
 
 **Splits**: the odd and even halves of one large update share nothing, while any two independent updates share
-about k / chunk. A pair that shares less than a quarter of that is a split, if at least 64 shared entries were due
-(by chance one in 10^11 independent pairs has so few) and if both share the usual amount with the others. Without
-the last condition a single update on positions that nobody uses would be "a split" of every honest one.
+about k / chunk, and honest ones of a round share more. A pair that shares less than a quarter of what the less
+sociable of the two shares with most others (at least of what chance gives) is a split, if at least 64 shared entries
+were due by chance (one in 10^11 independent pairs has so few) and if both share the usual amount with the others.
+Without the last condition a single update on positions that nobody uses would be "a split" of every honest one.
+
+**Stale** contributions are to one that was paid in the round before (the author's own or another's), or to the last
+aggregate, what a copy is to its original. Only what was paid counts: an update that was not applied goes back into its
+trainer's error feedback and may honestly come again.
 
 |cosine|, so that a sign-flipped copy counts. FoolsGold's accumulated histories are not used: honest trainers on
 alike data look alike there (measured: weight 0 for six of six).
@@ -27,32 +29,51 @@ alike data look alike there (measured: weight 0 for six of six).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emerit.codec.update import SparseUpdate, chunk_lengths
+from emerit.codec.update import SparseUpdate
 from emerit.protocol.settlement_tree import payable
-from emerit.scoring.clusters import COPY, SPLIT, Clusters, Pair, Threshold, connect
+from emerit.scoring.clusters import COPY, SPLIT, Clusters, Groups, Pair, Stale, Threshold, connect
+from emerit.scoring.compare import (
+    Compared,
+    Likeness,
+    Vector,
+    compare_exactly,
+    compare_pairs,
+    vector_of,
+)
 from emerit.scoring.measurement import weighted_median
+from emerit.scoring.sketch import Sketches, compare_by_sketch, sketch
+from emerit.scoring.usual import Usual
 
-SPREADS: Final = 6.0
-SPREAD_FLOOR: Final = 0.02
-LOWEST_LIMIT: Final = 0.5
-LOWEST_UNTRUSTED_LIMIT: Final = 0.65
-HIGHEST_LIMIT: Final = 0.95
-FEW_UPDATES: Final = 5
-FEW_LIMIT: Final = 0.9
+EXACT_UPDATES: Final = 24
+"""Up to so many updates all pairs are compared exactly, which costs less than sketching them."""
+AGGREGATE: Final = -1
+"""The slot under which the last aggregate stands among earlier contributions."""
 WITNESSES_NEEDED: Final = 3
 SPLIT_SHARE: Final = 0.25
 SPLIT_DUE: Final = 64.0
 ORDINARY_SHARE: Final = 0.5
+_CANDIDATE_ERRORS: Final = 5.0
 _NOISE_DEVIATIONS: Final = 4.0
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a contribution may repeat: one that `slot` was paid for in the last settled round, or the aggregate."""
+
+    slot: int
+    content: SparseUpdate | Vector
+
+    @property
+    def vector(self) -> Vector:
+        """Its entries."""
+        return self.content if isinstance(self.content, Vector) else vector_of(self.content)
 
 
 def overlap(first: SparseUpdate, second: SparseUpdate) -> float:
@@ -60,149 +81,222 @@ def overlap(first: SparseUpdate, second: SparseUpdate) -> float:
 
     Entries whose value is 0 do not count (level 0, or a placeholder); 0.0 if either has no others.
     """
-    return float(_compare([first, second]).overlap[0, 1])
+    return _pair(first, second).overlap
 
 
 def abs_cosine(first: SparseUpdate, second: SparseUpdate) -> float:
     """Return the absolute cosine of two updates of one shape as signed vectors; 0.0 if either is all zero."""
-    return float(_compare([first, second]).cosine[0, 1])
+    return _pair(first, second).cosine
 
 
-def find_clusters(updates: Mapping[int, SparseUpdate], trust: Mapping[int, int], chunk: int, k: int) -> Clusters:
+def find_clusters(
+    updates: Mapping[int, SparseUpdate],
+    trust: Mapping[int, int],
+    chunk: int,
+    k: int,
+    *,
+    seed: bytes | None = None,
+    earlier: Sequence[Earlier] = (),
+) -> Clusters:
     """Compare all updates of a round (by trainer slot, scales clipped) and cluster those that belong together.
 
     `trust` has the last round's consensus weight of a slot; weights up to 1, which are not paid, count as none.
-    `chunk` and `k` are those of the codec in this round. Costs one pass over an update's entries for each pair.
+    `chunk` and `k` are those of the codec in this round. `seed` (32 bytes that nobody knew before the reveals) keys the
+    sketches of a large round; without it every round is compared exactly, one pass over an update's entries for each
+    pair. `earlier` is what the updates may repeat.
     """
     slots = sorted(updates)
-    compared = _compare([updates[slot] for slot in slots])
-    informative = _informative(compared, k / chunk)
+    places = [updates[slot] for slot in slots]
+    sketches = None
+    if seed is not None and len(slots) > EXACT_UPDATES:
+        sketches = sketch(map(vector_of, places), len(places), seed)
+        compared = compare_by_sketch(places, sketches, seed)
+    else:
+        compared = compare_exactly(places)
+    usual, weights = _usual(compared, slots, trust, k / chunk)
+    limits = usual.threshold(compared.overlap), usual.threshold(compared.cosine, chance=0.0)
+    typical = _typical_rates(compared, weights)
+    tell = 2 * k <= chunk  # supports that cover half of the vector agree by chance; there the cosine alone decides
+    candidates = _candidates(compared, typical, limits, tell=tell)
+    found = _verified(compared, places, candidates, limits, tell=tell)
+    pairs = []
+    for (a, b), like in found.items():
+        if (tell and like.overlap > limits[0].limit) or like.cosine > limits[1].limit:
+            pairs.append(Pair(slots[a], slots[b], like.overlap, like.cosine, COPY))
+        elif _is_split(like.shared / max(compared.due[a, b], 1.0), compared.due[a, b], min(typical[a], typical[b])):
+            pairs.append(Pair(slots[a], slots[b], like.overlap, like.cosine, SPLIT))
+    stale = _stale(places, slots, sketches, usual, earlier, seed)
+    return connect(pairs, *limits, stale)
+
+
+def _pair(first: SparseUpdate, second: SparseUpdate) -> Likeness:
+    both = (vector_of(first), vector_of(second))
+    return compare_pairs(lambda place: both[place], [(0, 1)])[0, 1]
+
+
+def _usual(
+    compared: Compared, slots: Sequence[int], trust: Mapping[int, int], chance: float
+) -> tuple[Usual, NDArray[np.float64]]:
+    """Return who tells what is usual, and the weights float64[n] of what each of all says."""
+    informative = _informative(compared, chance)
     weights = np.array([payable(trust.get(slot, 0)) for slot in slots], dtype=np.float64)
     witnesses = [place for place in informative if weights[place] > 0]
-    lowest = LOWEST_LIMIT
-    if len(witnesses) < WITNESSES_NEEDED:
-        weights, lowest = np.ones(len(slots)), LOWEST_UNTRUSTED_LIMIT
-        witnesses = informative if len(informative) >= WITNESSES_NEEDED else list(range(len(slots)))
-    usual = _Usual(witnesses, weights, compared.entries, lowest)
-    overlap_limit, cosine_limit = usual.threshold(compared.overlap), usual.threshold(compared.cosine)
-    pairs = []
-    for a, b in combinations(range(len(slots)), 2):
-        shared, cosine = float(compared.overlap[a, b]), float(compared.cosine[a, b])
-        # Supports that cover half of the vector agree by chance; there the cosine alone decides.
-        if (shared > overlap_limit.limit and 2 * k <= chunk) or cosine > cosine_limit.limit:
-            pairs.append(Pair(slots[a], slots[b], shared, cosine, COPY))
-        elif _is_split(compared, a, b, weights):
-            pairs.append(Pair(slots[a], slots[b], shared, cosine, SPLIT))
-    return connect(pairs, overlap_limit, cosine_limit)
+    trusted = len(witnesses) >= WITNESSES_NEEDED
+    if not trusted:
+        weights, witnesses = np.ones(len(slots)), informative
+    return Usual(witnesses, weights, compared.entries, chance, trusted=trusted), weights
 
 
-@dataclass(frozen=True)
-class _Compared:
-    """All pairs of n updates, float64[n, n] each: overlap, |cosine|, shared entries, those due by chance.
-
-    `entries` int64[n] counts the entries that are not placeholders.
-    """
-
-    overlap: NDArray[np.float64]
-    cosine: NDArray[np.float64]
-    shared: NDArray[np.float64]
-    due: NDArray[np.float64]
-    entries: NDArray[np.int64]
-
-
-def _compare(updates: Sequence[SparseUpdate]) -> _Compared:
-    count = len(updates)
-    values = [update.values().astype(np.float64) for update in updates]
-    entries = np.array([np.count_nonzero(part) for part in values], dtype=np.int64)
-    norms = np.array([np.sqrt(part @ part) for part in values], dtype=np.float64)
-    shared, dots = np.zeros((count, count)), np.zeros((count, count))
-    spread = np.zeros(updates[0].size if updates else 0)
-    for a, update in enumerate(updates):
-        spread[update.indices] = values[a]
-        for b in range(a + 1, count):
-            products = spread[updates[b].indices] * values[b]
-            # A shared position is a product that is not 0.
-            shared[a, b] = shared[b, a] = np.count_nonzero(products)
-            dots[a, b] = dots[b, a] = products.sum()
-        spread[update.indices] = 0.0
-    smaller = np.minimum.outer(entries, entries)
-    lengths = np.outer(norms, norms)
-    return _Compared(
-        np.divide(shared, smaller, out=np.zeros_like(shared), where=smaller > 0),
-        np.divide(np.abs(dots), lengths, out=np.zeros_like(dots), where=lengths > 0),
-        shared,
-        _due(updates, values),
-        entries,
-    )
-
-
-def _due(updates: Sequence[SparseUpdate], values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return float64[n, n]: entries that two independent updates share, a_c * b_c / length_c over the chunks c.
-
-    a_c and b_c count the entries with a value; with top-k codecs each is k_c or 0.
-    """
-    if not updates:
-        return np.zeros((0, 0))
-    kept = updates[0].kept()
-    starts = np.cumsum(kept) - kept
-    used = np.stack([np.add.reduceat(part != 0, starts, dtype=np.float64) for part in values])
-    result: NDArray[np.float64] = (used / chunk_lengths(updates[0].size, updates[0].chunk)) @ used.T
-    return result
-
-
-def _informative(compared: _Compared, chance: float) -> list[int]:
+def _informative(compared: Compared, chance: float) -> list[int]:
     """Return the places of the updates that agree with at least one other beyond chance.
 
     In positions; where most positions are sent they say nothing, and agreement is in direction: random signs have a
     cosine of about 1 / sqrt(entries).
     """
+    entries = np.maximum(compared.entries, 1)
     if 2 * chance > 1:
-        level = compared.cosine > (_NOISE_DEVIATIONS / np.sqrt(np.maximum(compared.entries, 1)))[:, None]
+        error = np.hypot(1 / np.sqrt(entries), compared.error)
+        level = compared.cosine > (_NOISE_DEVIATIONS * error)[:, None]
     else:
-        error = np.sqrt(chance * (1 - chance) / np.maximum(compared.entries, 1))
+        error = np.hypot(np.sqrt(chance * (1 - chance) / entries), compared.error)
         level = compared.overlap > (chance + _NOISE_DEVIATIONS * error)[:, None]
     np.fill_diagonal(level, False)
     return [int(place) for place in np.flatnonzero(level.any(axis=1))]
 
 
-@dataclass(frozen=True)
-class _Usual:
-    """Who tells what is usual: `witnesses` are places of updates, `weights` float64[n] how much each of all n says."""
-
-    witnesses: Sequence[int]
-    weights: NDArray[np.float64]
-    entries: NDArray[np.int64]
-    lowest: float
-
-    def threshold(self, values: NDArray[np.float64]) -> Threshold:
-        """Return the usual level of the pair values float64[n, n], and the limit above which a pair is a copy."""
-        if len(self.entries) < FEW_UPDATES:
-            return Threshold(None, None, FEW_LIMIT)
-        pairs = list(combinations(self.witnesses, 2))
-        levels = [float(values[a, b]) for a, b in pairs]
-        say = [float(min(self.weights[a], self.weights[b])) for a, b in pairs]
-        median = weighted_median(levels, say)
-        spread = weighted_median([abs(level - median) for level in levels], say)
-        # Half of 1 / sqrt(m) is the largest standard error that a share of m entries can have.
-        # Witnesses whose scales were clipped to nothing have no entries at all.
-        entries = max(1.0, float(np.median(self.entries[list(self.witnesses)])))
-        sampling = 0.5 / math.sqrt(entries)
-        limit = median + SPREADS * max(spread, SPREAD_FLOOR, sampling)
-        return Threshold(median, spread, max(self.lowest, min(limit, (1 + median) / 2, HIGHEST_LIMIT)))
+def _candidates(
+    compared: Compared, typical: NDArray[np.float64], limits: tuple[Threshold, Threshold], *, tell: bool
+) -> list[tuple[int, int]]:
+    """Return the pairs of places that may be beyond a limit, as far as the comparison can tell."""
+    margin = _CANDIDATE_ERRORS * compared.error
+    alike = compared.cosine > limits[1].limit - margin
+    if tell:
+        alike |= compared.overlap > limits[0].limit - margin
+    # The sampled rate of a split is off by less than its own limit: `sketch.SAMPLE_DUE` sees to it.
+    slack = 2.0 if compared.error else 1.0
+    lower = np.minimum.outer(typical, typical)
+    strange = (compared.due >= SPLIT_DUE) & (lower >= ORDINARY_SHARE)
+    strange &= compared.rate < slack * SPLIT_SHARE * np.maximum(lower, 1.0)
+    return [(int(a), int(b)) for a, b in np.argwhere(np.triu(alike | strange, 1))]
 
 
-def _is_split(compared: _Compared, a: int, b: int, weights: NDArray[np.float64]) -> bool:
-    due = compared.due[a, b]
-    if due < SPLIT_DUE or compared.shared[a, b] >= SPLIT_SHARE * due:
-        return False
-    others = [place for place in range(len(weights)) if place not in (a, b) and weights[place] > 0]
-    return _is_ordinary(compared, a, others, weights) and _is_ordinary(compared, b, others, weights)
+def _verified(
+    compared: Compared,
+    places: Sequence[SparseUpdate],
+    candidates: Collection[tuple[int, int]],
+    limits: tuple[Threshold, Threshold],
+    *,
+    tell: bool,
+) -> dict[tuple[int, int], Likeness]:
+    """Return the candidates' exact figures.
+
+    A pair whose sketches are beyond a limit by more than they can err keeps those figures if both are already
+    connected by exact ones: among m clones m - 1 comparisons tell that they are, not m * (m - 1) / 2.
+    """
+    known = {
+        (a, b): Likeness(
+            round(compared.rate[a, b] * compared.due[a, b]), float(compared.overlap[a, b]), float(compared.cosine[a, b])
+        )
+        for a, b in candidates
+    }
+    if not compared.error:
+        return known
+    margin = _CANDIDATE_ERRORS * compared.error
+    groups = Groups()
+    redundant = {
+        (a, b)
+        for (a, b), like in known.items()
+        if (like.cosine > limits[1].limit + margin or (tell and like.overlap > limits[0].limit + margin))
+        and not groups.join(a, b)
+    }
+    exact = compare_pairs(lambda place: vector_of(places[place]), set(known) - redundant)
+    return known | exact
 
 
-def _is_ordinary(compared: _Compared, place: int, others: Iterable[int], weights: NDArray[np.float64]) -> bool:
-    """Return whether an update shares with most others at least half of what is due by chance."""
-    known = [other for other in others if compared.due[place, other] >= SPLIT_DUE]
-    if not known:
-        return True
-    shares = [float(compared.shared[place, other] / compared.due[place, other]) for other in known]
-    return weighted_median(shares, [float(weights[other]) for other in known]) >= ORDINARY_SHARE
+def _is_split(rate: float, due: float, lower: float) -> bool:
+    """Return whether a pair shares far less than both do with others; `rate` and `lower` are multiples of chance."""
+    return due >= SPLIT_DUE and lower >= ORDINARY_SHARE and rate < SPLIT_SHARE * max(1.0, lower)
+
+
+def _typical_rates(compared: Compared, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return float64[n]: how often an update shares entries with most others, as a multiple of chance.
+
+    The least of its rates does not count, as it is the one that is asked about. 1 where no other is left that has a
+    say and with whom chance shares enough to tell.
+    """
+    count = len(weights)
+    typical = np.ones(count)
+    for place in range(count):
+        known = (compared.due[place] >= SPLIT_DUE) & (weights > 0)
+        known[place] = False
+        if known.any():
+            known[np.argmin(np.where(known, compared.rate[place], np.inf))] = False
+        if known.any():
+            typical[place] = weighted_median(compared.rate[place, known].tolist(), weights[known].tolist())
+    return typical
+
+
+def _stale(
+    places: Sequence[SparseUpdate],
+    slots: Sequence[int],
+    sketches: Sketches | None,
+    usual: Usual,
+    earlier: Sequence[Earlier],
+    seed: bytes | None,
+) -> tuple[Stale, ...]:
+    """Return which updates are to something earlier what a copy is to its original, the most alike of each."""
+    found: dict[int, Stale] = {}
+    aggregates = [item for item in earlier if item.slot == AGGREGATE]
+    for group in (aggregates, [item for item in earlier if item.slot != AGGREGATE]):
+        for item in _repeats(places, slots, sketches, usual, group, seed):
+            known = found.get(item.slot)
+            if known is None or max(item.overlap, item.cosine) > max(known.overlap, known.cosine):
+                found[item.slot] = item
+    return tuple(found[slot] for slot in sorted(found))
+
+
+def _repeats(
+    places: Sequence[SparseUpdate],
+    slots: Sequence[int],
+    sketches: Sketches | None,
+    usual: Usual,
+    earlier: Sequence[Earlier],
+    seed: bytes | None,
+) -> list[Stale]:
+    """Return every update that is too much like one of `earlier`, which are of one kind."""
+    if not earlier or not places:
+        return []
+    count, first = len(places), earlier[0].vector
+    chance = len(first.indices) / max(first.size, 1)
+
+    def vector(place: int) -> Vector:
+        return vector_of(places[place]) if place < count else earlier[place - count].vector
+
+    everyone = [(a, count + e) for a in range(count) for e in range(len(earlier))]
+    exact: dict[tuple[int, int], Likeness] = {}
+    if sketches is None or seed is None:
+        exact = compare_pairs(vector, everyone)
+        shape = (count, len(earlier))
+        shared = np.array([exact[pair].overlap for pair in everyone]).reshape(shape)
+        cosine = np.array([exact[pair].cosine for pair in everyone]).reshape(shape)
+        margin = np.zeros(len(earlier))
+    else:
+        old = sketch((item.vector for item in earlier), len(earlier), seed)
+        shared, cosine = sketches.against(old)
+        # An aggregate has more entries than an update, so its overlaps are less exact.
+        sizes = np.maximum(1.0, old.entries / max(1.0, float(np.median(sketches.entries))))
+        margin = _CANDIDATE_ERRORS * sketches.error * np.sqrt(sizes)
+    overlap_limit = usual.threshold_across(shared, chance)
+    cosine_limit = usual.threshold_across(cosine, 0.0)
+    tell = 2 * chance <= 1
+    alike = cosine > cosine_limit.limit - margin
+    if tell:
+        alike |= shared > overlap_limit.limit - margin
+    candidates = [(int(a), count + int(e)) for a, e in np.argwhere(alike)]
+    if not exact:
+        exact = compare_pairs(vector, candidates)
+    return [
+        Stale(slots[a], earlier[e - count].slot, exact[a, e].overlap, exact[a, e].cosine)
+        for a, e in candidates
+        if (tell and exact[a, e].overlap > overlap_limit.limit) or exact[a, e].cosine > cosine_limit.limit
+    ]

@@ -16,6 +16,8 @@ from emerit.scoring.measurement import Measurement
 from emerit.scoring.weights import Verdict
 
 EVIDENCE_VERSION: Final = 1
+FIRST_ORDER: Final = "first-order"
+"""Flags a contribution that raises the loss by what the gradient says of it."""
 MAX_EVIDENCE_PAIRS: Final = 512
 _DECIMALS: Final = 9
 
@@ -65,15 +67,22 @@ def evidence(
     clusters: Clusters,
     cids: Mapping[int, str],
     reference: GapReference | None = None,
+    first_order: Mapping[int, float] | None = None,
+    share: float = 1.0,
 ) -> dict[str, Any]:
     """Return what explains a round's weights as plain data: losses, gains and gaps in nats per token.
 
     `trainers` maps a slot (as text) to this round's gains on random (`s`, `se`) and own sequences (`own`,
     `own_se`), the gap with its factor, the balance `b`, the score over the last rounds, `cluster`, `flags`, the
-    `reason` code, the `weight` and the `cid`; None stands for what was not measured. `similarity` has the round's
-    thresholds and the pairs beyond them, at most the 512 most alike.
+    `reason` code, the `weight`, the `cid`, and what the gradient alone says of it (`first_order`, flagged below 0; it
+    pays nobody); None stands for what was not measured. `measured_share` is the probability of being measured.
+    `similarity` has the round's thresholds, the pairs beyond them, at most the 512 most alike, and what repeats the
+    round before.
     """
-    flags = clusters.kinds()
+    flags, slopes = clusters.kinds(), first_order or {}
+    for slot, gain in slopes.items():
+        if gain < 0:
+            flags[slot] = (*flags.get(slot, ()), FIRST_ORDER)
     return {
         "version": EVIDENCE_VERSION,
         "round": round_number,
@@ -81,9 +90,13 @@ def evidence(
         "base_loss": base_loss,
         "health": health,
         "gap_reference": None if reference is None or not reference.clear else reference.value,
+        "measured_share": share,
         "similarity": _similarity(clusters),
         "trainers": {
-            str(slot): _trainer(verdicts[slot], measurements.get(slot), flags.get(slot, ()), cids.get(slot))
+            str(slot): {
+                **_trainer(verdicts[slot], measurements.get(slot), flags.get(slot, ()), cids.get(slot)),
+                "first_order": slopes.get(slot),
+            }
             for slot in sorted(verdicts)
         },
     }
@@ -125,6 +138,10 @@ def _similarity(clusters: Clusters) -> dict[str, Any]:
         "cosine": _threshold(clusters.cosine),
         "pairs_found": len(pairs),
         "pairs": [_pair(pair) for pair in pairs[:MAX_EVIDENCE_PAIRS]],
+        "stale": [
+            {"slot": item.slot, "source": item.source, "overlap": item.overlap, "cosine": item.cosine}
+            for item in clusters.stale
+        ],
     }
 
 

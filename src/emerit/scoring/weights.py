@@ -66,6 +66,7 @@ def score_round(
     refused: Mapping[int, str] | None = None,
     unavailable: Collection[int] = (),
     unmeasured: Collection[int] = (),
+    share: float = 1.0,
 ) -> RoundScores:
     """Weigh a round; a pure function of its arguments.
 
@@ -79,18 +80,23 @@ def score_round(
         unavailable: slots that could not be fetched; the weight vector abstains from them.
         unmeasured: slots that were accepted and for which there was no time; the weight vector abstains from them
             too, and nobody's history changes.
+        share: the probability with which a contribution was drawn to be measured; the measured are paid w / share.
     """
     refused = dict(refused or {})
     refused |= {slot: reasons.NOT_FINITE for slot, item in measurements.items() if not item.finite}
     valid = {slot: item for slot, item in sorted(measurements.items()) if slot not in refused}
-    standings = {slot: history.of(slot).after(item, spec) for slot, item in valid.items()}
     duplicates = clusters.duplicates({slot: item.gap for slot, item in valid.items()}, commit_order)
-    reference = gap_reference(valid.values(), duplicates, consensus)
+    stale = {item.slot for item in clusters.stale}
+    reference = gap_reference(valid.values(), duplicates | stale, consensus)
+    standings = {
+        slot: history.of(slot) if reference.bad else history.of(slot).after(item, spec) for slot, item in valid.items()
+    }
     verdicts = {slot: Verdict(slot, reasons.NOT_REVEALED) for slot in commit_order}
     verdicts |= {slot: Verdict(slot, reasons.UNMEASURED) for slot in unmeasured}
     for slot, item in valid.items():
         factor = reference.factor(item, spec.gap_floor)
-        code, weight = _weigh(item, standings[slot], factor, slot in duplicates, spec)
+        copied = reasons.STALE if slot in stale else reasons.DUPLICATE if slot in duplicates else None
+        code, weight = _weigh(item, standings[slot], factor, copied, spec, share)
         verdicts[slot] = _measured_verdict(item, standings[slot], factor, code, weight)
     verdicts |= {slot: Verdict(slot, code) for slot, code in refused.items()}
     verdicts |= {slot: Verdict(slot, reasons.UNAVAILABLE) for slot in unavailable}
@@ -100,25 +106,27 @@ def score_round(
     return RoundScores(clustered, history.with_standings(standings), reference)
 
 
-def _weigh(item: Measurement, standing: Standing, factor: float, duplicate: bool, spec: ScoringSpec) -> tuple[str, int]:
+def _weigh(
+    item: Measurement, standing: Standing, factor: float, copied: str | None, spec: ScoringSpec, share: float
+) -> tuple[str, int]:
     """Return code and weight of a measured contribution: the first rule that applies decides.
 
-    What is paid: max(0, S - z * SE)^power * gap factor. A score that is not clear of zero is admissible where the
-    gap speaks for it; a clear score without a gap is not: random signs lower the loss in every second round, at
-    the trial step and by a little, and harm at the full one.
+    What is paid: max(0, S - z * SE)^power * gap factor / share. A score that is not clear of zero is admissible where
+    the gap speaks for it; a clear score without a gap is not: random signs lower the loss in every second round, at the
+    trial step and by a little, and harm at the full one.
     """
     if item.random_gain < -HARM_Z * item.random_se or standing.score < 0:
         return reasons.NEGATIVE_SCORE, REFUSED
     if standing.balance < spec.balance_floor:
         return reasons.LOW_BALANCE, REFUSED
     margin = standing.score - spec.z * standing.score_se
-    if duplicate:
-        return reasons.DUPLICATE, ADMISSIBLE if margin > 0 or factor > 0 else REFUSED
+    if copied is not None:
+        return copied, ADMISSIBLE if margin > 0 or factor > 0 else REFUSED
     if margin <= 0:
         return reasons.NOT_SIGNIFICANT, ADMISSIBLE if factor > 0 else REFUSED
     if factor <= 0:
         return reasons.LOW_GAP, REFUSED
-    units = margin**spec.power * factor / spec.weight_unit
+    units = margin**spec.power * factor / share / spec.weight_unit
     return reasons.PAID, max(SMALLEST_PAID, round(min(units, float(MAX_VALUE))))
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from emerit.scoring.gap import GapReference, gap_reference
@@ -42,10 +44,20 @@ def test_reference_is_the_median_of_those_that_were_paid_and_are_originals() -> 
 def test_200_newcomers_move_the_reference_by_nothing(newcomers: int, gap: float) -> None:
     paid = [measured(slot, gap=0.005) for slot in range(3)]
     crowd = [measured(3 + slot, gap=gap, se=0.5) for slot in range(newcomers)]
-    assert gap_reference(paid + crowd, (), {0: 50, 1: 50, 2: 50}) == gap_reference(paid, (), {})
+    alone = gap_reference(paid, (), {})
+    assert gap_reference(paid + crowd, (), {0: 50, 1: 50, 2: 50}) == replace(alone, trusted=True)
 
 
 def test_without_measurements_there_is_no_reference() -> None:
     empty = gap_reference([], (), {})
     assert empty.value is None and not empty.clear
     assert empty.factor(measured(0, gap=0.001), 0.25) == 1.0
+
+
+@pytest.mark.parametrize(("gain", "gap", "bad"), [(0.01, 0.006, False), (0.01, -0.004, True), (-0.01, 0.006, True)])
+def test_a_round_is_bad_for_all_only_where_paid_trainers_work_is(gain: float, gap: float, bad: bool) -> None:
+    items = [measured(slot, gain=gain, gap=gap) for slot in range(4)]
+    assert gap_reference(items, (), dict.fromkeys(range(4), 100)).bad is bad
+    assert not gap_reference(items, (), {}).bad
+    crowd = [measured(slot, gain=-1.0, gap=-1.0) for slot in range(10, 30)]
+    assert gap_reference([*items, *crowd], (), dict.fromkeys(range(4), 100)).bad is bad

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from emerit.codec import CODECS, SparseUpdate, compress
 from emerit.protocol.manifest import DENSE_CODEC_NAMES
 from emerit.scoring.clusters import Clusters
-from emerit.scoring.similarity import abs_cosine, find_clusters, overlap
+from emerit.scoring.compare import aggregate_vector
+from emerit.scoring.similarity import AGGREGATE, Earlier, abs_cosine, find_clusters, overlap
 from tests.unit.scoring.builders import (
     CHUNK,
     SIZE,
@@ -160,21 +161,49 @@ def test_consensus_weight_1_gives_no_say() -> None:
     assert clusters_of(paid + copies, trust).overlap == clusters_of(paid + copies, everybody_paid(4)).overlap
 
 
-def test_limits_stay_between_one_half_and_95_percent() -> None:
+def test_limits_stay_between_a_third_of_the_way_to_identity_and_half_of_it() -> None:
     source = honest(1)
     alike = clusters_of([copy_of(source, 0.01, seed) for seed in range(6)])
     assert alike.overlap.limit <= 0.95
     assert groups(alike) == [(0, 1, 2, 3, 4, 5)]
-    assert clusters_of([honest(seed, 0.25) for seed in range(6)], everybody_paid(6)).overlap.limit == 0.5
-    assert clusters_of([honest(seed, 0.25) for seed in range(6)]).overlap.limit == 0.65
+    for common in (0.25, 0.4, 0.6):
+        updates = [honest(seed, common) for seed in range(6)]
+        for trust, share in ((everybody_paid(6), 1 / 3), ({}, 0.4)):
+            found = clusters_of(updates, trust).overlap
+            assert found.median is not None
+            assert found.median + share * (1 - found.median) <= found.limit + 1e-12
+            assert found.limit <= found.median + 0.5 * (1 - found.median)
 
 
-def test_with_four_updates_only_near_identity_is_a_copy() -> None:
+@pytest.mark.parametrize("common", [0.25, 0.4, 0.58])
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("replaced", [0.0, 0.1, 0.2])
+def test_two_sybils_among_four_are_found_and_the_honest_two_are_not(
+    common: float, trusted: bool, replaced: float
+) -> None:
+    source = honest(9, common)
+    updates = [honest(0, common), honest(1, common), source, copy_of(source, replaced, 2)]
+    assert groups(clusters_of(updates, everybody_paid(4) if trusted else {})) == [(2, 3)]
+    assert clusters_of([honest(seed, common) for seed in range(4)]).pairs == ()
+
+
+def test_between_two_only_near_identity_is_a_copy() -> None:
     source = honest(9)
-    fixed = clusters_of([honest(0), honest(1), copy_of(source, 0.02, 1), copy_of(source, 0.02, 2)])
-    assert fixed.overlap.median is None and fixed.overlap.limit == 0.9
-    assert groups(fixed) == [(2, 3)]
-    assert clusters_of([honest(0), honest(1), source, copy_of(source, 0.2, 2)]).pairs == ()
+    fixed = clusters_of([source, copy_of(source, 0.02, 1)])
+    assert fixed.overlap.median is None and fixed.overlap.limit == pytest.approx(1 / 16 + 0.75 * 15 / 16)
+    assert groups(fixed) == [(0, 1)]
+    assert clusters_of([honest(0, 0.6), honest(1, 0.6)]).pairs == ()
+
+
+def test_a_group_on_alike_data_among_others_is_no_group_of_copies() -> None:
+    """Three trainers agree far more with one another than with the other five, or the five among themselves."""
+    updates = [honest(seed, 0.5) for seed in range(3)]
+    shift = np.random.default_rng(5).permutation(SIZE)
+    updates += [compress(honest_dense(seed, 0.1)[shift], CHUNK, K)[0] for seed in range(5)]
+    assert overlap(updates[0], updates[1]) > 3 * overlap(updates[0], updates[3])
+    assert overlap(updates[0], updates[1]) > 3 * overlap(updates[3], updates[4])
+    for trust in ({}, everybody_paid(8)):
+        assert clusters_of(updates, trust).pairs == ()
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -244,7 +273,7 @@ def test_a_round_in_which_most_say_nothing_is_compared_all_the_same() -> None:
     everything = find_clusters({**{slot: honest(slot) for slot in range(4)}, **silent}, {}, CHUNK, K)
     assert everything.pairs == ()
     nothing = find_clusters(silent, {}, CHUNK, K)
-    assert nothing.pairs == () and nothing.overlap.median == 0.0
+    assert nothing.pairs == () and nothing.overlap.median is None
     trusted = find_clusters(silent, dict.fromkeys(silent, 10**6), CHUNK, K)
     assert trusted.pairs == ()
 
@@ -267,3 +296,39 @@ def test_entries_of_no_value_are_no_overlap() -> None:
     a, b = (SparseUpdate(4, 4, 4, np.arange(4), row, np.array([7], dtype=np.uint16)) for row in levels)
     assert overlap(a, b) == 0.5
     assert abs_cosine(a, b) == pytest.approx(0.5)
+
+
+# ---- what came before
+
+
+def before(*updates: SparseUpdate) -> list[Earlier]:
+    return [Earlier(slot, update) for slot, update in enumerate(updates)]
+
+
+@pytest.mark.parametrize("replaced", [0.0, 0.2, 0.4])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_contribution_of_the_round_before_is_known_when_it_comes_again(replaced: float, flipped: bool) -> None:
+    earlier = before(*(honest(seed, 0.35) for seed in range(5)))
+    updates = {slot: honest(10 + slot, 0.35) for slot in range(4)}
+    updates[4] = copy_of(honest(2, 0.35), replaced, 3, flipped=flipped)
+    for trust in ({}, everybody_paid(5)):
+        found = find_clusters(updates, trust, CHUNK, K, earlier=earlier)
+        assert [(item.slot, item.source) for item in found.stale] == [(4, 2)]
+        assert found.kinds() == {4: ("stale",)} and found.pairs == ()
+
+
+def test_honest_work_repeats_neither_the_round_before_nor_the_aggregate() -> None:
+    rounds = [[honest(10 * number + slot, 0.4) for slot in range(5)] for number in range(2)]
+    change = np.sum([update.dense().astype(np.float64) * 2**24 for update in rounds[0]], axis=0).astype(np.int64)
+    earlier = [*before(*rounds[0]), Earlier(AGGREGATE, aggregate_vector(change))]
+    assert find_clusters(dict(enumerate(rounds[1])), everybody_paid(5), CHUNK, K, earlier=earlier).stale == ()
+
+
+def test_the_largest_entries_of_the_last_aggregate_are_known() -> None:
+    first = [honest_dense(slot, 0.4) for slot in range(5)]
+    change = np.mean([compress(row, CHUNK, K)[0].dense() for row in first], axis=0)
+    again = compress(change.astype(np.float32), CHUNK, K)[0]
+    earlier = [Earlier(AGGREGATE, aggregate_vector((change.astype(np.float64) * 2**24).astype(np.int64)))]
+    updates = {slot: honest(10 + slot, 0.4) for slot in range(5)} | {5: again}
+    found = find_clusters(updates, everybody_paid(5), CHUNK, K, earlier=earlier)
+    assert [(item.slot, item.source) for item in found.stale] == [(5, AGGREGATE)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emerit.protocol import minifloat
 from emerit.scoring import reasons
-from emerit.scoring.clusters import Clusters, Pair, Threshold, connect
+from emerit.scoring.clusters import Clusters, Pair, Stale, Threshold, connect
 from emerit.scoring.history import ScoreHistory, Standing
 from emerit.scoring.measurement import Measurement
 from emerit.scoring.weights import RoundScores, score_round
@@ -233,3 +233,35 @@ def test_power_and_z_come_from_the_manifest() -> None:
     spec = replace(SPEC, power=1.0, z=2.0, weight_unit=1e-9)
     scores = score_round({0: measured(0)}, ALONE, {0: 0}, ScoreHistory(), {}, spec)
     assert scores.verdicts[0].weight_value == round((0.01 - 2 * 0.0005) / 1e-9)
+
+
+def test_a_round_that_is_bad_for_all_changes_nobodys_history() -> None:
+    known = ScoreHistory({slot: Standing(0.02, 1e-8, 2.0, 0.5) for slot in range(4)})
+    order, consensus = {slot: slot for slot in range(4)}, dict.fromkeys(range(4), 1000)
+    good = {slot: measured(slot) for slot in range(4)}
+    harmful = {slot: measured(slot, gain=-0.01, gap=-0.01) for slot in range(4)}
+    for items, same in ((good, False), (harmful, True), ({**good, 3: harmful[3]}, False)):
+        after = score_round(items, Clusters(), order, known, consensus, SPEC).history
+        assert (after.standings == known.standings) is same
+    assert after.of(3).balance < known.of(3).balance
+
+
+def test_the_measured_of_a_sample_are_paid_for_those_that_were_not() -> None:
+    order = {slot: slot for slot in range(6)}
+    items = {slot: measured(slot) for slot in range(3)}
+    whole, sampled = (
+        score_round(items, Clusters(), order, ScoreHistory(), {}, SPEC, unmeasured={3, 4, 5}, share=share).verdicts
+        for share in (1.0, 0.5)
+    )
+    for slot in range(3):
+        assert abs(sampled[slot].weight_value - 2 * whole[slot].weight_value) <= 1
+    assert {sampled[slot].code for slot in (3, 4, 5)} == {"unmeasured"}
+
+
+def test_a_stale_contribution_is_admissible_and_unpaid_and_no_reference() -> None:
+    clusters = Clusters(stale=(Stale(1, 0, 0.9, 0.9),))
+    items = {slot: measured(slot, gap=0.02 if slot == 1 else 0.006) for slot in range(4)}
+    scores = score_round(items, clusters, {slot: slot for slot in range(4)}, ScoreHistory(), {1: 10**9}, SPEC)
+    assert (scores.verdicts[1].code, scores.verdicts[1].weight_value) == ("stale", 1)
+    assert scores.reference.value == pytest.approx(0.006)
+    assert scores.verdicts[0].code == "paid"

@@ -14,6 +14,7 @@ import pytest
 from emerit.errors import StateError
 from emerit.protocol import minifloat
 from emerit.run.state import StateFollower
+from emerit.scoring.sample import Sample
 from emerit_validator.intake import Intake
 from emerit_validator.scorer import RoundSeeds, Scored, Scorer, by_slot, load_history, measuring_order
 from tests.unit.validator.stage import ROOT, VALUES, Client, Store, context, loop, update
@@ -32,11 +33,15 @@ class Bench:
     measured: list[int] = dataclasses.field(default_factory=list)
 
     def score(
-        self, deadline: float = math.inf, consensus: dict[int, int] | None = None, stop_after: int = 99
+        self,
+        deadline: float = math.inf,
+        consensus: dict[int, int] | None = None,
+        stop_after: int = 99,
+        seeds: RoundSeeds = SEEDS,
     ) -> Scored | None:
         self.measured.clear()
         return self.scorer.score(
-            SEEDS,
+            seeds,
             self.state,
             self.intake,
             CONSENSUS if consensus is None else consensus,
@@ -116,6 +121,58 @@ def test_the_history_goes_with_the_trainer_not_with_the_slot(bench: Bench, tmp_p
     assert set(known.standings) == set(OWNERS.values())
     moved = by_slot(known, {0: OWNERS[3], 3: 99})  # slot 3 was given out again, its trainer came back in slot 0
     assert dict(moved.standings) == {0: known.of(OWNERS[3])}
+
+
+def test_a_sample_alone_is_measured_and_says_how_likely_that_was(bench: Bench) -> None:
+    whole = bench.score()
+    sampled = bench.score(seeds=dataclasses.replace(SEEDS, sample=Sample((4, 1, 9), 0.5)))
+    assert whole is not None and sampled is not None
+    assert bench.measured == [1, 2]  # slot 9 was revealed and could not be fetched
+    record = json.loads(sampled.evidence)
+    assert record["measured_share"] == 0.5 and json.loads(whole.evidence)["measured_share"] == 1.0
+    reasons = {int(slot): view["reason"] for slot, view in record["trainers"].items()}
+    assert {slot for slot, reason in reasons.items() if reason == "unmeasured"} == {0, 2, 3, 5}
+    assert all(sampled.vector[2 + slot] == minifloat.ABSTAIN for slot in (0, 2, 3, 5))
+
+
+def test_the_gradient_says_something_of_everybody_and_pays_nobody(bench: Bench) -> None:
+    scored = bench.score()
+    late = bench.score(deadline=0.0)
+    assert scored is not None and late is not None
+    views = json.loads(scored.evidence)["trainers"].values()
+    assert len(views) == SLOTS and all(type(view["first_order"]) is float for view in views)
+    assert all(("first-order" in view["flags"]) == (view["first_order"] < 0) for view in views)
+    signs = [(view["first_order"] > 0) == (view["s"] > 0) for view in views if abs(view["s"]) > 3 * view["se"]]
+    assert all(signs)
+    assert all(view["first_order"] is None for view in json.loads(late.evidence)["trainers"].values())
+
+
+def test_what_was_paid_in_the_last_settled_round_is_not_paid_again(bench: Bench) -> None:
+    assert bench.score() is not None
+    round_4 = dict(bench.intake.accepted)
+    paid = dict.fromkeys(range(SLOTS), 10**6)
+    bench.intake.round = 5
+    bench.intake.accepted = {slot: update(100 + slot) for slot in range(SLOTS)} | {2: round_4[3]}
+    for settled, consensus, expected in ((3, paid, set()), (4, {**paid, 3: 1}, set()), (4, paid, {2})):
+        bench.scorer.recent.keep(4, round_4)
+        seeds = dataclasses.replace(SEEDS, round=5, settled_round=settled)
+        scored = bench.score(consensus=consensus, seeds=seeds)
+        assert scored is not None
+        record = json.loads(scored.evidence)
+        assert {item["slot"] for item in record["similarity"]["stale"]} == expected
+        assert {int(slot) for slot, view in record["trainers"].items() if "stale" in view["flags"]} == expected
+        assert all(scored.vector[2 + slot] <= 1 for slot in expected)
+
+
+def test_the_last_aggregate_is_known_from_the_state_alone(bench: Bench) -> None:
+    sent = bench.intake.accepted[4]
+    bench.state.previous = VALUES.copy()
+    bench.state.values = VALUES.copy()
+    bench.state.values[sent.indices] -= sent.values().astype(np.int32)
+    scored = bench.score()
+    assert scored is not None
+    stale = json.loads(scored.evidence)["similarity"]["stale"]
+    assert [(item["slot"], item["source"]) for item in stale] == [(4, -1)]
 
 
 def test_equals_are_measured_in_an_order_that_the_seed_draws() -> None:

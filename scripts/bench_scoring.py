@@ -1,0 +1,287 @@
+"""Scoring against its targets: what measuring costs, what the gradient alone tells, how long comparing takes.
+
+Real rounds: trainers of Emerit's own train the demo model on the default corpus, each on its own sequences; all of them
+are applied, and measured as validators do it. `overhead_over_forward` is the time to measure one contribution over that
+of the bare forward passes on the same sequences, medians of one run. `first_order_gain` is how many times more
+contributions a second the gradient scores than measuring does, for `--contributions` of them; `first_order_spearman`
+the rank correlation of both over the contributions of a round (honest ones, and some noise and sign-flipped among
+them), mean over the rounds; `first_order_spearman_honest` without the latter.
+
+Similarity: synthetic updates of 10M parameters, 64 of 4096 kept, whose positions are drawn by a popularity that all
+share, so that they overlap several times more than chance, as real ones do. Time and peak memory are of
+`find_clusters`, whose arguments (the updates) are not counted; `..._clones` is the round in which all are one update.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emerit.codec import SparseUpdate, integer_codec, kept_per_chunk
+
+Figures = dict[str, Any]
+
+SIMILAR_SIZE, SIMILAR_CHUNK, SIMILAR_KEPT = 10_000_000, 4096, 64
+TARGET_OVERHEAD = 1.15
+TARGET_GAIN = 10.0
+TARGET_SPEARMAN = 0.99
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class RealRound:
+    """A round of real training: the state, each trainer's update (scales clipped) and the sequences it was given."""
+
+    number: int
+    values: NDArray[np.int32]
+    updates: dict[int, SparseUpdate]
+    assigned: dict[int, NDArray[Any]]
+    random: NDArray[Any]
+
+
+def run(arguments: Sequence[str], *, as_json: bool) -> int:
+    """Read the arguments, measure and print; exit status 1 means that a target is missed."""
+    parser = argparse.ArgumentParser(prog="scripts/bench scoring")
+    parser.add_argument("--trainers", type=int, default=8, help="trainers of the real rounds (default 8)")
+    parser.add_argument("--rounds", type=int, default=10, help="real rounds (default 10)")
+    parser.add_argument("--contributions", type=int, default=256, help="contributions to compare (default 256)")
+    options = parser.parse_args(arguments)
+    if min(options.trainers, options.rounds, options.contributions) < 2:
+        parser.error("every number must be at least 2")
+    figures = measure(options.trainers, options.rounds, options.contributions)
+    print(json.dumps(figures, indent=2) if as_json else shown(figures))
+    return 1 if figures["missed"] else 0
+
+
+def measure(trainers: int, rounds: int, contributions: int) -> Figures:
+    """Return all figures."""
+    from emerit.training.threads import single_thread
+
+    single_thread()
+    figures: Figures = {}
+    figures |= of_rounds(list(told(real_rounds(trainers, rounds), "round", rounds)), contributions)
+    figures |= similarity(contributions)
+    figures["missed"] = [
+        name
+        for name, fails in (
+            ("overhead_over_forward", figures["overhead_over_forward"] > TARGET_OVERHEAD),
+            ("first_order_gain", figures["first_order_gain"] < TARGET_GAIN),
+            ("first_order_spearman", figures["first_order_spearman"] < TARGET_SPEARMAN),
+        )
+        if fails
+    ]
+    return figures
+
+
+def told(items: Iterator[Any], what: str, total: int) -> Iterator[Any]:
+    """Pass the items on and say on stderr how far it is."""
+    for number, item in enumerate(items, 1):
+        print(f"{what} {number} of {total}", file=sys.stderr)
+        yield item
+
+
+def real_rounds(trainers: int, rounds: int) -> Iterator[RealRound]:
+    """Train and yield each round before it is applied; all trainers' updates are aggregated."""
+    from emerit.data import cut_sequences, default_corpus_files, read_files, split_documents
+    from emerit.model.table import parameter_count
+    from emerit.protocol.presets import preset
+    from emerit.scoring.fast_checks import clip_scales
+    from emerit.training.aggregate import aggregate, apply_aggregate
+    from emerit.training.inner import InnerTrainer
+    from emerit.training.state import initial_values
+
+    demo = preset("demo")
+    training = replace(demo.training, planned_rounds=rounds)
+    sequences = cut_sequences(split_documents(read_files(default_corpus_files())).train, demo.model.context)
+    random = np.random.default_rng(0)
+    sender = integer_codec("topk-sign")
+    values = initial_values(demo.model, bytes(32))
+    workers = [InnerTrainer(demo.model, training, bytes([each]) * 32) for each in range(trainers)]
+    buffers = [np.zeros(parameter_count(demo.model), dtype=np.float32) for _ in workers]
+    each_gets = training.assigned_sequences
+    for number in range(rounds):
+        drawn = random.permutation(len(sequences))
+        assigned = {each: sequences[drawn[each * each_gets : (each + 1) * each_gets]] for each in range(trainers)}
+        after = drawn[trainers * each_gets :][: demo.scoring.random_sequences]
+        sent = {}
+        for each, worker in enumerate(workers):
+            delta = worker.run_round(number, values, assigned[each]).delta
+            k = demo.codec.k_in(number)
+            sent[each] = sender.feed(buffers[each], delta, training.error_feedback_decay, demo.codec.chunk, k)
+        updates = clip_scales(sent, {})
+        yield RealRound(number, values, updates, assigned, sequences[after])
+        values = apply_aggregate(values, *aggregate(list(updates.values()), demo.outer))
+
+
+def of_rounds(rounds: Sequence[RealRound], contributions: int) -> Figures:
+    """Return what measuring and the first order cost and tell on real rounds."""
+    from emerit.model.flat import FlatModel
+    from emerit.protocol.presets import preset
+    from emerit.scoring.evaluate import evaluate_round, trial_step
+    from emerit.scoring.first_order import first_order_gains
+    from emerit.training.state import to_float
+
+    demo = preset("demo")
+    model, step = FlatModel(demo.model), trial_step(demo.scoring, demo.outer)
+    everybody, honest_only = [], []
+    for item in rounds:
+        model.load(to_float(item.values))
+        updates = item.updates | others(item)
+        own = {slot: item.assigned[slot % len(item.updates)][: demo.scoring.own_sequences] for slot in updates}
+        measured = evaluate_round(model, updates, item.random, own, demo.scoring, demo.outer).measurements
+        gains = first_order_gains(model, updates, item.random, step)
+        honest = sorted(item.updates)
+        everybody.append(spearman([gains[s] for s in updates], [measured[s].random_gain for s in updates]))
+        honest_only.append(spearman([gains[s] for s in honest], [measured[s].random_gain for s in honest]))
+    return {
+        "first_order_spearman": statistics.fmean(everybody),
+        "first_order_spearman_least": min(everybody),
+        "first_order_spearman_honest": statistics.fmean(honest_only),
+        "rounds": len(rounds),
+        "honest_overlap_first": usual_overlap(rounds[0]),
+        "honest_overlap_last": usual_overlap(rounds[-1]),
+        **costs(model, rounds[-1], contributions),
+    }
+
+
+def usual_overlap(item: RealRound) -> float:
+    """Return the median overlap of the honest pairs of a round."""
+    from emerit.scoring.compare import compare_exactly
+
+    found = compare_exactly(list(item.updates.values())).overlap
+    return float(np.median(found[np.triu_indices(len(found), 1)]))
+
+
+def others(item: RealRound) -> dict[int, SparseUpdate]:
+    """Return contributions that are no honest work: random signs, and honest ones with all signs turned."""
+    random, first = np.random.default_rng(item.number), len(item.updates)
+    found = {}
+    for place, update in enumerate(list(item.updates.values())[: max(1, first // 2)]):
+        signs = random.choice(np.array([-1, 1], dtype=np.int8), len(update.levels))
+        found[first + 2 * place] = replace(update, levels=signs)
+        found[first + 2 * place + 1] = replace(update, levels=(-update.levels).astype(np.int8))
+    return found
+
+
+def costs(model: Any, item: RealRound, contributions: int) -> Figures:
+    """Return the cost of one contribution over bare forward passes, and of the first order over measuring all."""
+    import torch
+
+    from emerit.protocol.presets import preset
+    from emerit.scoring.evaluate import evaluate_round, trial_step
+    from emerit.scoring.first_order import first_order_gains
+
+    demo, slot = preset("demo"), min(item.updates)
+    own = item.assigned[slot][: demo.scoring.own_sequences]
+    one = {slot: item.updates[slot]}
+    many = {place: item.updates[place % len(item.updates)] for place in range(contributions)}
+
+    def nothing() -> None:
+        evaluate_round(model, {}, item.random, {}, demo.scoring, demo.outer)
+
+    def single() -> None:
+        evaluate_round(model, one, item.random, {slot: own}, demo.scoring, demo.outer)
+
+    def forward() -> None:
+        with torch.no_grad():
+            for tokens in (own, item.random, own):
+                for part in torch.split(torch.from_numpy(tokens.astype(np.int64)), 16):
+                    model.module(part[:, :-1])
+
+    def gradient() -> None:
+        first_order_gains(model, many, item.random, trial_step(demo.scoring, demo.outer))
+
+    model.module.eval()
+    seconds: dict[str, list[float]] = {}
+    for _ in range(REPEATS):  # in turn, so that a busy machine slows all alike
+        for name, act in (("base", nothing), ("one", single), ("forward", forward), ("gradient", gradient)):
+            seconds.setdefault(name, []).append(cpu_seconds(act))
+    median = {name: statistics.median(each) for name, each in seconds.items()}
+    one_cost = statistics.median(a - b for a, b in zip(seconds["one"], seconds["base"], strict=True))
+    return {
+        "overhead_over_forward": one_cost / median["forward"],
+        "first_order_gain": one_cost * contributions / median["gradient"],
+        "contributions_per_second_measured": 1 / one_cost,
+        "contributions_per_second_first_order": contributions / median["gradient"],
+        "first_order_contributions": contributions,
+        "parameters": item.values.size,
+    }
+
+
+def similarity(contributions: int) -> Figures:
+    """Return time and memory of comparing a large round: honest contributions, and clones of one."""
+    from emerit.scoring.similarity import find_clusters
+
+    popularity = np.random.default_rng(1).standard_normal(SIMILAR_SIZE, dtype=np.float32) * np.float32(1.2)
+    numbers = range(contributions)
+    updates = dict(enumerate(told((synthetic(each, popularity) for each in numbers), "update", contributions)))
+    trust = dict.fromkeys(updates, 1000)
+
+    def compare(given: dict[int, SparseUpdate]) -> Any:
+        return find_clusters(given, trust, SIMILAR_CHUNK, SIMILAR_KEPT, seed=bytes(32))
+
+    seconds = [cpu_seconds(lambda: compare(updates)) for _ in range(3)]
+    clones = cpu_seconds(lambda: compare(dict.fromkeys(updates, updates[0])))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        found = compare(updates)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    return {
+        "similarity_seconds": statistics.median(seconds),
+        "similarity_seconds_clones": clones,
+        "similarity_peak_bytes": peak,
+        "similarity_contributions": contributions,
+        "similarity_usual_overlap": found.overlap.median,
+        "similarity_false_pairs": len(found.pairs),
+    }
+
+
+def synthetic(seed: int, popularity: NDArray[np.float32]) -> SparseUpdate:
+    """Return an update whose kept positions are the largest of popularity plus its own noise, with random signs."""
+    random = np.random.default_rng(1000 + seed)
+    kept = kept_per_chunk(SIMILAR_SIZE, SIMILAR_CHUNK, SIMILAR_KEPT)
+    height = popularity + random.standard_normal(SIMILAR_SIZE, dtype=np.float32)
+    whole = SIMILAR_SIZE // SIMILAR_CHUNK * SIMILAR_CHUNK
+    rows = height[:whole].reshape(-1, SIMILAR_CHUNK)
+    best = np.sort(np.argpartition(-rows, SIMILAR_KEPT, axis=1)[:, :SIMILAR_KEPT], axis=1)
+    best += np.arange(len(rows))[:, None] * SIMILAR_CHUNK
+    rest = whole + np.sort(np.argsort(-height[whole:])[: int(kept[len(rows) :].sum())])
+    places = np.concatenate([best.ravel(), rest]).astype(np.int64)
+    signs = random.choice(np.array([-1, 1], dtype=np.int8), len(places))
+    scales = random.integers(500, 700, len(kept)).astype(np.uint16)
+    return SparseUpdate(SIMILAR_SIZE, SIMILAR_CHUNK, SIMILAR_KEPT, places, signs, scales)
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return the rank correlation of two lists of different numbers."""
+    ranks = [np.argsort(np.argsort(np.array(values))) for values in (first, second)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def cpu_seconds(act: Callable[[], object]) -> float:
+    """Return the processor time that one call takes."""
+    begin = time.process_time()
+    act()
+    return time.process_time() - begin
+
+
+def shown(figures: Figures) -> str:
+    """Return the figures as lines for people."""
+    lines = [
+        f"{name:<42} {value:.4g}" if isinstance(value, float) else f"{name:<42} {value}"
+        for name, value in figures.items()
+    ]
+    return "\n".join(lines)
