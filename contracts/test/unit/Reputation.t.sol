@@ -10,25 +10,6 @@ import {IReputation} from "../../src/interfaces/IReputation.sol";
 import {Leaf, OpenedTree} from "../../src/types/Types.sol";
 import {MoneyFixture} from "../utils/MoneyFixture.sol";
 
-/// @dev Somebody else's contract: a board on which only who has a name in a run may write.
-contract Board {
-    error NotReputable(address caller, uint256 reputation);
-
-    IReputation private immutable reputation;
-    uint256 private immutable minimum;
-    string public text;
-
-    constructor(IReputation reputation_, uint256 atLeast_) {
-        (reputation, minimum) = (reputation_, atLeast_);
-    }
-
-    function write(string calldata text_) external {
-        uint256 have = reputation.reputationOf(msg.sender);
-        require(have >= minimum, NotReputable(msg.sender, have));
-        text = text_;
-    }
-}
-
 /// @dev The run is one that does as it is told: see `Reputation.tree`.
 contract ReputationTest is MoneyFixture {
     Reputation private reputation;
@@ -267,7 +248,7 @@ contract ReputationTest is MoneyFixture {
         assertEq(reputation.gateways().length, 0, "removed");
     }
 
-    /* ERC-165 AND OTHERS' CONTRACTS */
+    /* ERC-165 */
 
     function test_SupportsInterface() public view {
         assertTrue(reputation.supportsInterface(type(IERC165).interfaceId), "ERC-165");
@@ -275,22 +256,5 @@ contract ReputationTest is MoneyFixture {
         assertFalse(reputation.supportsInterface(0xffffffff), "the invalid one");
         assertEq(reputation.run(), address(run), "run");
         assertEq(reputation.keepPpb(), 900_000_000, "kept");
-    }
-
-    function test_AnotherContractGatesByReputation() public {
-        Board board = new Board(reputation, 2e6);
-        settle(0, 1 ether);
-        materialise(0);
-        materialise(2);
-        expectError(abi.encodeWithSelector(Board.NotReputable.selector, account(0), 1e6));
-        vm.prank(account(0));
-        board.write("no");
-        vm.prank(account(2));
-        board.write("yes");
-        assertEq(board.text(), "yes", "written");
-        run.setHead(true, 4);
-        expectError(abi.encodeWithSelector(Board.NotReputable.selector, account(2), 1_968_300));
-        vm.prank(account(2));
-        board.write("too late");
     }
 }

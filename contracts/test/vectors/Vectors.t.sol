@@ -258,6 +258,7 @@ contract VectorsTest is VectorReader {
                 p
             );
             assertEq(visits, number(base, ".visits"), "visits");
+            checkGiven(base);
             assertEq(SeedGraph.next(number(base, ".old"), visits, p), number(base, ".reputation"), "next");
         }
         assertGt(count, 0, "there are trainers");
@@ -269,6 +270,16 @@ contract VectorsTest is VectorReader {
             assertEq(visits, number(base, ".visits"), "visits");
         }
         assertGt(count, 0, "there are validators");
+    }
+
+    /// @dev The codes of the row are the weights that Python computes with.
+    function checkGiven(string memory base) private view {
+        uint256[] memory codes = vm.parseJsonUintArray(json, string.concat(base, ".codes"));
+        uint256[] memory given = vm.parseJsonUintArray(json, string.concat(base, ".given"));
+        assertEq(codes.length, given.length, "one weight for each code");
+        for (uint256 i = 0; i < codes.length; i++) {
+            assertEq(Minifloat.decode(uint16(codes[i])), given[i], "weight");
+        }
     }
 
     /* SETTLEMENTS */

@@ -335,6 +335,14 @@ class ReputationExplanation(Answer):
     reputation: int
 
 
+class ReputationPerspective(Answer):
+    """A trainer's visits in the last settled round as one validator sees them: walks that start at it."""
+
+    validator: Hex
+    round: int
+    visits: int = Field(description="in parts of 1000000000; 0 when it said nothing of the trainer")
+
+
 class ReputationAnswer(Dated):
     """A member's MeritRank: round by round, and what the contract answers."""
 
@@ -344,6 +352,9 @@ class ReputationAnswer(Dated):
     of: int
     on_chain: int = Field(description="what Reputation.reputationOf answers, decayed since it was shown to it")
     explanation: ReputationExplanation | None = Field(description="null before the first settled round")
+    perspective: ReputationPerspective | None = Field(
+        description="null when none was asked for, and before the first settled round"
+    )
     history: list[ReputationPoint]
     next: int | None = Field(description="`since` of the following page; null on the last")
 

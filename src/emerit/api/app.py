@@ -37,7 +37,9 @@ from emerit.api.answers import (
 from emerit.api.dispute_answers import ChallengesAnswer, GatewayAnswer, GatewayProblem
 from emerit.api.problems import GATEWAY, describe_problems, handle_errors, not_found
 from emerit.api.snapshot import Snapshot
+from emerit.errors import UsageError
 from emerit.indexer.index import Index, Position
+from emerit.protocol.types import RegistryEntry
 
 HEADERS: Final = (
     (
@@ -64,6 +66,10 @@ _ROUNDS = Query(ge=1, le=MAX_ROUNDS, description="At most so many")
 _MEMBERS = Query(ge=1, le=MAX_MEMBERS, description="At most so many")
 _KIND = Query(description="Only disputes of this kind; may be repeated")
 _NAME = Query(max_length=64, description="Only events of this name; may be repeated")
+_PERSPECTIVE = Query(
+    pattern="^0x[0-9a-fA-F]{40}$",
+    description="Account or operator of a validator: also the trainer's visits as it sees them",
+)
 _BEFORE = Query(pattern="^[0-9]{1,15}:[0-9]{1,9}$", description="`next` of the page before")
 Sender = Annotated[
     str, Path(pattern="^0x[0-9a-fA-F]{40}$", description="`sender` of OffchainLookup: the run's Reputation contract")
@@ -284,13 +290,15 @@ def _participant_routes(app: FastAPI, source: Source) -> None:
         address: Address,
         since: Annotated[int | None, _SINCE] = None,
         limit: Annotated[int, _ROUNDS] = MAX_ROUNDS,
+        perspective: Annotated[str | None, _PERSPECTIVE] = None,
     ) -> Response:
         now = _now(source)
         entry = now.member(address)
         if entry is None:
             raise not_found(_not_member(address))
+        viewer = _viewer(now, perspective)
         on_chain = source.reputation_on_chain(entry.account)
-        return reply(request, views.reputation_answer(now, entry, on_chain, since, limit))
+        return reply(request, views.reputation_answer(now, entry, on_chain, since, limit, viewer))
 
     @app.get(
         "/v1/claims/{address}",
@@ -300,6 +308,13 @@ def _participant_routes(app: FastAPI, source: Source) -> None:
     )
     def claims(request: Request, address: Address) -> Response:
         return reply(request, views.claim_answer(_now(source), address), _not_member(address))
+
+
+def _viewer(now: Snapshot, perspective: str | None) -> RegistryEntry | None:
+    viewer = now.member(perspective) if perspective is not None else None
+    if perspective is not None and viewer is None:
+        raise UsageError("not-in-run", _not_member(perspective), "Name a validator that /v1/participants lists.")
+    return viewer
 
 
 def _not_member(address: str) -> str:

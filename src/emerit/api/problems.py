@@ -24,7 +24,8 @@ GATEWAY: Final = "/v1/ccip/"
 SEE_ROUTES: Final = "See /v1/openapi.json for the routes and what they accept."
 STARTING_FIX: Final = "Ask again in a few seconds; /readyz says what it waits for."
 _SHOWN: Final = 200
-_NOT_THERE: Final = frozenset({"nothing-settled", "not-in-registry"})
+_NOT_THERE: Final = frozenset({"nothing-settled", "not-in-registry", "not-in-run"})
+_NOT_SENSE: Final = frozenset({"perspective-invalid"})
 _CODES: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
         404: ("not-found", SEE_ROUTES),
@@ -56,6 +57,8 @@ def handle_errors(app: FastAPI) -> None:
     async def _emerit(request: Request, error: EmeritError) -> JSONResponse:
         if error.code in _NOT_THERE:
             return problem(request, 404, error.code, error.cause, error.fix)
+        if error.code in _NOT_SENSE:
+            return problem(request, 422, error.code, error.cause, error.fix)
         return problem(request, 503 if isinstance(error, UnavailableError) else 500, error.code, error.cause, error.fix)
 
     @app.exception_handler(HTTPException)

@@ -15,6 +15,7 @@ from emerit.api.answers import (
     ParticipantsAnswer,
     ReputationAnswer,
     ReputationExplanation,
+    ReputationPerspective,
     ReputationPoint,
     RoundAnswer,
     RoundsAnswer,
@@ -44,7 +45,7 @@ from emerit.protocol.hints import Hint
 from emerit.protocol.reputation import REPUTATION_ONE
 from emerit.protocol.settlement_tree import claim_leaf
 from emerit.protocol.types import RegistryEntry, ReputationParams, Role
-from emerit.run.reputation_view import explain_last
+from emerit.run.reputation_view import explain_last, perspective_last
 
 T = TypeVar("T")
 Round = RoundDigest | SettledHeader
@@ -178,9 +179,18 @@ def participant_answer(now: Snapshot, address: str, since: int | None, limit: in
 
 
 def reputation_answer(
-    now: Snapshot, entry: RegistryEntry, on_chain: int, since: int | None, limit: int
+    now: Snapshot,
+    entry: RegistryEntry,
+    on_chain: int,
+    since: int | None,
+    limit: int,
+    viewer: RegistryEntry | None = None,
 ) -> ReputationAnswer:
-    """A participant's MeritRank, round by round, beside what the contract answers."""
+    """A participant's MeritRank, round by round, beside what the contract answers, and as a validator sees it.
+
+    Raises:
+        UsageError: `perspective-invalid` unless the viewer is a validator and the participant a trainer.
+    """
     items = _with_leaf(now, entry)
     page, following = window(items, _number, since, limit)
     return ReputationAnswer(
@@ -190,6 +200,7 @@ def reputation_answer(
         of=REPUTATION_ONE,
         on_chain=on_chain,
         explanation=_explanation(items[-2:], entry, now.context.params.reputation),
+        perspective=_perspective(items[-1:], viewer, entry, now.context.params.reputation),
         history=[ReputationPoint(round=item.number, reputation=_reputation(item, entry)) for item in page],
         next=following,
         as_of_block=now.block,
@@ -205,6 +216,15 @@ def _explanation(
     for path in told["paths"]:
         path["confirmed"] = str(path["confirmed"])
     return ReputationExplanation.model_validate(told)
+
+
+def _perspective(
+    items: Sequence[RoundDigest], viewer: RegistryEntry | None, entry: RegistryEntry, spec: ReputationParams
+) -> ReputationPerspective | None:
+    if viewer is None:
+        return None
+    seen = perspective_last([item.entry for item in items], viewer, entry, spec)
+    return ReputationPerspective.model_validate(seen) if seen is not None else None
 
 
 def _with_leaf(now: Snapshot, entry: RegistryEntry) -> list[RoundDigest]:

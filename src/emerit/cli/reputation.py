@@ -80,19 +80,18 @@ def show(
         "of": REPUTATION_ONE,
         "on_chain": client.reputation_of(entry.account),
     }
-    from emerit.run.reputation_view import explain_last
-    from emerit.run.reputation_view import perspective as seen_by
+    from emerit.run.reputation_view import explain_last, perspective_last
 
     told = explain_last(ledger.entries, entry, ledger.params.reputation) if explain else None
-    if perspective is not None and history:
+    if perspective is not None:
         viewer = entry_in(client, address_of(perspective, wallet_dir))
-        seen = seen_by(ledger.entries[-1], viewer, entry, ledger.params.reputation)
-        record["perspective"] = {"validator": viewer.account, "visits": seen}
+        record["perspective"] = perspective_last(ledger.entries, viewer, entry, ledger.params.reputation)
     if as_json:
         print_json(record | {"history": history} | ({"explain": told} if explain else {}))
         return
-    if "perspective" in record:
-        record["perspective"] = f"{record['perspective']['visits']} visits from {record['perspective']['validator']}"
+    if perspective is not None:
+        seen = record["perspective"]
+        record["perspective"] = f"{seen['visits']} visits from {seen['validator']}" if seen else "no round settled yet"
     print_record(record | {"share": f"{latest / REPUTATION_ONE:.4%}"})
     for row in history[-SHOWN_ROUNDS:]:
         say(f"  round {row['round']}: weight {row['weight']}, reputation {row['reputation']}")

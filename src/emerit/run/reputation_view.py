@@ -68,15 +68,36 @@ def perspective(item: SettledEntry, validator: RegistryEntry, entry: RegistryEnt
     Raises:
         UsageError: `perspective-invalid`.
     """
-    if validator.role != Role.VALIDATOR or entry.role != Role.TRAINER:
-        raise UsageError(
-            "perspective-invalid",
-            "A perspective is a validator's, on a trainer.",
-            "Name a trainer, and with --perspective a validator of the run.",
-        )
+    _require_perspective(validator, entry)
     seat = item.members.seat_of(validator)
     vote = votes_on(item, entry).get(validator.slot) if seat is not None else None
     if vote is None:
         return 0
     weight = item.settlement.leaves[entry.index].detail.weight
     return from_validator(vote.weight, weight, item.settlement.consensus.total_weight, spec)
+
+
+def perspective_last(
+    items: Sequence[SettledEntry], validator: RegistryEntry, entry: RegistryEntry, spec: ReputationParams
+) -> dict[str, Any] | None:
+    """Return a trainer's visits in the newest of the settled rounds as a validator sees them, in JSON's types.
+
+    The keys are the `validator`'s account, the `round` and the `visits`; None if the trainer has no leaf.
+
+    Raises:
+        UsageError: `perspective-invalid`, rounds or not.
+    """
+    _require_perspective(validator, entry)
+    if not items or entry.index >= len(items[-1].settlement.leaves):
+        return None
+    visits = perspective(items[-1], validator, entry, spec)
+    return {"validator": validator.account, "round": items[-1].round, "visits": visits}
+
+
+def _require_perspective(validator: RegistryEntry, entry: RegistryEntry) -> None:
+    if validator.role != Role.VALIDATOR or entry.role != Role.TRAINER:
+        raise UsageError(
+            "perspective-invalid",
+            "A perspective is a validator's, on a trainer.",
+            "Ask for a trainer, and name a validator of the run as perspective.",
+        )

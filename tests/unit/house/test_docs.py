@@ -327,6 +327,13 @@ def test_configuration_examples_are_accepted(tmp_path: Path, monkeypatch: pytest
         load_settings(config_file=tmp_path / "emerit.toml")
 
 
+def test_the_solidity_example_is_the_contract_that_is_tested() -> None:
+    examples = [body for page in TEXTS for language, body in FENCE.findall(source(page)) if language == "solidity"]
+    tested = source("contracts/test/utils/Gated.sol")
+    assert examples and [body for body in examples if body not in tested] == []
+    assert "Gated.sol" in source("contracts/test/unit/Gated.t.sol")
+
+
 def test_every_variable_is_one_that_is_read() -> None:
     known = {f"EMERIT_{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
     used = {name for page in TEXTS for name in re.findall(r"\bEMERIT_[A-Z_]+\b", source(page))}

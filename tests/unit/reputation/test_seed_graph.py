@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from emerit.reputation.seed_graph import (
     validator_node,
     validator_visits,
 )
+from tests.unit.house.tree import ROOT
 
 SPEC = preset("demo").reputation
 NO_NECK = ReputationSpec(850_000_000, 0, 10**9, 17, 10**9)
@@ -178,6 +181,31 @@ def test_the_leaf_s_integers_are_the_engine_s_reputation(
             exact = float(found.measure[at]) * (0.5 if cut else 1.0) * REPUTATION_ONE
             # The leaf rounds down, twice where it cuts.
             assert exact - 1.001 - cut < leaf < exact + 0.001
+
+
+def vectors() -> list[dict[str, Any]]:
+    """Trainers of tests/vectors/reputation_seed.json, which the contracts' tests read too, in rounds with weight."""
+    data = json.loads((ROOT / "tests/vectors/reputation_seed.json").read_text())
+    assert data["spec"]["continuePpb"] == 850_000_000 and data["spec"]["neckThresholdPpb"] == 900_000_000
+    assert data["spec"]["connectivityDecayPpb"] == 500_000_000
+    return [case | {"neckFrom": data["spec"]["neckMinValidators"]} for case in data["trainers"] if case["visits"]]
+
+
+@pytest.mark.parametrize("case", vectors(), ids=lambda case: f"{case['visits']} visits")
+def test_the_vectors_that_solidity_reads_are_the_engine_s_reputation(case: dict[str, Any]) -> None:
+    weight, total = int(case["weight"]), int(case["totalWeight"])
+    edges: list[tuple[str, str, float]] = []
+    for v, (stake, given_weight) in enumerate(zip(case["stakes"], case["given"], strict=True)):
+        confirmed = min(int(given_weight), weight)
+        edges += [(SEED, f"v{v}", stake), (f"v{v}", "trainer", confirmed), (f"v{v}", "rest", total - confirmed)]
+    graph = Graph.from_edges([edge for edge in edges if edge[2]])
+    decay = 0.5 if case["stakedValidators"] >= case["neckFrom"] else 0.0
+    found = compute(graph, SEED, connectivity_decay=decay, threshold=0.9)
+    at = graph.place("trainer")
+    cut = found.necks is not None and bool(found.necks.cut[at])
+    exact = float(found.measure[at]) * (0.5 if cut else 1.0) * REPUTATION_ONE
+    # The leaf rounds down, twice where it cuts.
+    assert exact - 1.001 - cut < case["visits"] < exact + 0.001
 
 
 def test_the_engine_and_the_leaf_cut_at_exactly_the_threshold() -> None:

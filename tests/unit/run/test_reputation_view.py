@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from emerit.errors import UsageError
 from emerit.protocol.types import Role
-from emerit.run.reputation_view import explain_last, perspective
+from emerit.run.reputation_view import explain_last, perspective, perspective_last
 from tests.unit.api.builders import REPUTATION, registry, settled_entry
 
 MEMBERS = registry(trainers=3, validators=3)
@@ -50,3 +52,15 @@ def test_a_validator_s_perspective() -> None:
         with pytest.raises(UsageError) as caught:
             perspective(item, viewer, entry, REPUTATION)
         assert caught.value.code == "perspective-invalid"
+
+
+def test_the_perspective_of_the_last_round() -> None:
+    item = settled_entry(MEMBERS, 0, [(300, 200, 100)] * 3)
+    told = perspective_last([item], VALIDATORS[1], TRAINERS[0], REPUTATION)
+    assert told is not None
+    assert told == {"validator": VALIDATORS[1].account, "round": 0, "visits": 850_000_000 * 300 // 600}
+    assert perspective_last([], VALIDATORS[1], TRAINERS[0], REPUTATION) is None
+    late = replace(TRAINERS[0], index=len(MEMBERS), slot=3)
+    assert perspective_last([item], VALIDATORS[1], late, REPUTATION) is None
+    with pytest.raises(UsageError, match="perspective-invalid"):
+        perspective_last([], TRAINERS[0], TRAINERS[1], REPUTATION)
