@@ -106,4 +106,5 @@ def wilson(count: int, of: int, z: float = 1.96) -> tuple[float, float]:
     rate, spread = count / of, z * z / of
     centre = (rate + spread / 2) / (1 + spread)
     half = z * math.sqrt(rate * (1 - rate) / of + spread / (4 * of)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # The formula's ends are 0 and 1 there; the sums above miss them by a rounding.
+    return (centre - half if count else 0.0), (centre + half if count < of else 1.0)
