@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,8 @@ from emerit.errors import PreconditionError, UnavailableError, UsageError
 
 _POSTGRES = ("postgres", "postgresql")
 _CREATION_LOCK = 0x656D65726974  # "emerit"; any number that others are unlikely to use
+_BUSY_SECONDS = 5.0
+"""How long SQLite waits for another's lock."""
 
 
 def open_engine(url: str) -> Engine:
@@ -71,11 +75,24 @@ def _open_sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA busy_timeout=5000")
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA busy_timeout={int(1000 * _BUSY_SECONDS)}")
+        _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
 
     return engine
+
+
+def _use_write_ahead_log(connection: Any) -> None:
+    """Change a new file to write-ahead logging; where two do so at once, SQLite refuses one without waiting."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _bad_url(why: str) -> UsageError:

@@ -13,13 +13,14 @@ from emerit.indexer.tables import metadata
 
 
 def test_several_may_create_the_tables_at_once(tmp_path: Path) -> None:
-    """Each has its own connection and begins when all are ready: with a look first, some would find them there."""
+    """All connect to a new file together, and then create: with a look first, some would find them there."""
     for turn in range(10):
         url = f"sqlite:///{tmp_path / f'{turn}.sqlite'}"
         ready = Barrier(4)
 
         def create(url: str = url, ready: Barrier = ready) -> set[str]:
             engine = open_engine(url)
+            ready.wait(timeout=30)
             with engine.connect():
                 ready.wait(timeout=30)
             create_tables(engine, metadata)
