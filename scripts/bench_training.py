@@ -84,9 +84,8 @@ def _run_apart(missing: Sequence[Settings], corpus_path: Path | None, folder: Ce
             for place, task in enumerate(tasks):
                 task.result()
                 progress.of(place)(missing[place].rounds, float("nan"))
-        except BaseException:  # Ctrl-C above all: begin no further cell, then let it go on
+        finally:  # after Ctrl-C: begin no further cell
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _cell_apart(settings: Settings, corpus_path: Path | None, folder: Path) -> None:

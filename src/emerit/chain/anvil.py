@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -157,11 +157,10 @@ class AnvilProcess:
                     start_new_session=True,
                     preexec_fn=None if self.outlive else _die_with_parent(),
                 )
-            try:
+            with ExitStack() as undo:  # whatever ends the waiting, Ctrl-C too: leave no process behind
+                undo.callback(self._kill)
                 self._wait_until_ready(log_path, config)
-            except BaseException:  # whatever it was, Ctrl-C too: leave no process behind, then let it go on
-                self._kill()
-                raise
+                undo.pop_all()
         return self
 
     def stop(self, deadline_seconds: float = 30.0) -> None:

@@ -80,6 +80,7 @@ class _Connection:
 
     def post(self, head: bytes, body: bytes, expires: float) -> tuple[int, bytes]:
         """Send one request and return (status, body); the connection is closed if anything goes wrong."""
+        closes = True  # an answer may be half read when this ends early: never use the connection again
         try:
             sock = self._opened(expires)
             sock.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
@@ -87,11 +88,9 @@ class _Connection:
                 response.begin()
                 answer = response.status, _read_bounded(response)
                 closes = response.will_close
-        except BaseException:  # an answer may be half read, after Ctrl-C too: never use this connection again
-            self.close()
-            raise
-        if closes:
-            self.close()
+        finally:
+            if closes:
+                self.close()
         return answer
 
     def _opened(self, expires: float) -> _PlainSocket | _TlsSocket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -71,11 +72,11 @@ class Devnet:
         Raises:
             PreconditionError: a tool is missing or a port is in use; whatever had started is stopped.
         """
-        try:
-            return self._start(on_step)
-        except BaseException:  # whatever it was, leave no process behind, then let it go on
-            self.stop()
-            raise
+        with ExitStack() as undo:  # whatever ends it, Ctrl-C too: leave no process behind
+            undo.callback(self.stop)
+            info = self._start(on_step)
+            undo.pop_all()
+        return info
 
     def _start(self, on_step: Callable[[str], None]) -> DevnetInfo:
         self.folder.mkdir(parents=True, exist_ok=True)

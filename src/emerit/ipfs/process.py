@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -66,11 +67,10 @@ class LocalNode:
                 text=True,
                 start_new_session=True,
             )
-        try:
+        with ExitStack() as undo:  # whatever ends the waiting, Ctrl-C too: leave no process behind
+            undo.callback(self.stop)
             self._ready = self._wait_for_line(self._process, deadline_seconds)
-        except BaseException:  # whatever it was, Ctrl-C too: leave no process behind, then let it go on
-            self.stop()
-            raise
+            undo.pop_all()
 
     def stop(self) -> None:
         """End the node and wait until it has gone; safe to call twice."""
