@@ -25,13 +25,14 @@ from emerit.scoring.fast_checks import clip_scales
 from emerit.scoring.first_order import first_order_gains
 from emerit.scoring.history import HistoryRecord, ScoreHistory
 from emerit.scoring.losses import sequence_losses
+from emerit.scoring.recent import Recent
 from emerit.scoring.sample import Sample
 from emerit.scoring.similarity import find_clusters
 from emerit.scoring.vector import evidence, evidence_bytes, weight_vector
 from emerit.scoring.weights import RoundScores, score_round
 from emerit.training.state import to_float
 from emerit_validator.intake import Intake
-from emerit_validator.recent import Recent, last_aggregate
+from emerit_validator.recent import last_aggregate
 
 log = structlog.get_logger("emerit.validator")
 
@@ -102,8 +103,8 @@ class Scorer:
 
         What is not measured when `deadline` (of `time.monotonic`) has come gets no weight: the vector abstains there.
         The contributions of the largest last consensus weights are measured first, or those of the sample alone.
-        Costs one forward pass over the random sequences per contribution, two over its own sample, one for the base
-        and one for the health lane, and one pass forward and back for the gradient.
+        Costs two forward passes over the random sequences per contribution, three over its own sample, one for the
+        base, one for the common step and one for the health lane, and one pass forward and back for the gradient.
         """
         manifest = self.context.manifest
         random_ids, own_ids = self._ids(seeds, intake)
@@ -115,7 +116,7 @@ class Scorer:
             manifest.codec.chunk,
             manifest.codec.k_in(intake.round),
             seed=seeds.eval_seed,
-            earlier=[*self.recent.paid(seeds.settled_round, last_consensus), *last_aggregate(state)],
+            earlier=[*self.recent.earlier(seeds.settled_round, last_consensus), *last_aggregate(state)],
         )
         self.recent.keep(intake.round, updates)
         before = self._losses_before(state, random_tokens)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emerit.codec.update import SparseUpdate
+from emerit.codec.update import UNIT, SparseUpdate
 from emerit.data.tokens import Tokens
 from emerit.errors import StateError
 from emerit.model.flat import FlatModel
 from emerit.protocol.manifest import OuterSpec, ScoringSpec
-from emerit.scoring.losses import TrialStep, sequence_losses
-from emerit.scoring.measurement import Measurement, mean_and_error
+from emerit.scoring.losses import Shift, TrialStep, sequence_losses
+from emerit.scoring.measurement import Measurement, adjusted_gap, mean_and_error
+from emerit.training.aggregate import aggregate
 
+COMMON_NEEDED: Final = 4
 _HARM_Z = 2.0
 
 OnProgress = Callable[[int, int], None]
@@ -51,8 +54,8 @@ def evaluate_round(
     `order` says which slots are measured, the first ones first; without it all are, in the order of their numbers.
 
     `random_tokens` [n, T + 1] are the same for all, `own_tokens[slot]` [m, T + 1] are a sample of what
-    that trainer was assigned; n and m are at least 2. Costs one pass over the random sequences for the round, and
-    for each update one more, and two over its own. The model's weights are afterwards what they were, to the bit.
+    that trainer was assigned; n and m are at least 2. Costs two passes over the random sequences for the round, and
+    for each update two more (the trial step, the whole one), and three over its own. The model's weights are afterwards what they were, to the bit.
 
     Raises StateError `state-loss-not-finite` when the state itself has no finite loss.
     """
@@ -63,20 +66,70 @@ def evaluate_round(
             "The loss of the settled state is not a finite number; nothing can be measured against it.",
             "Replay the state from the last settled round; if its root is right, the run has diverged.",
         )
-    step = trial_step(scoring, outer)
+    trial = Trial(model, random_tokens, base, common_step(updates, scoring, outer), scoring, outer)
     measurements: dict[int, Measurement] = {}
     places = sorted(updates) if order is None else order
     for slot in places:
         if should_stop is not None and should_stop():
             break
-        own_base = sequence_losses(model.module, own_tokens[slot])
-        with TrialStep(model.flat, updates[slot], step):
-            random_gain, random_se = mean_and_error(base - sequence_losses(model.module, random_tokens))
-            own_gain, own_se = mean_and_error(own_base - sequence_losses(model.module, own_tokens[slot]))
-        measurements[slot] = Measurement(slot, random_gain, random_se, own_gain, own_se)
+        measurements[slot] = trial.measure(slot, updates[slot], own_tokens[slot])
         if on_progress is not None:
             on_progress(len(measurements), len(places))
     return RoundMeasurement(float(base.mean()), base, measurements)
+
+
+Step = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Places int64[n] in the flat vector, and what is taken off there, float64[n]."""
+
+
+class Trial:
+    """A round's random sequences under its state and under the common step, against which each update is measured."""
+
+    def __init__(
+        self,
+        model: FlatModel,
+        random_tokens: Tokens,
+        base: NDArray[np.float64],
+        common: Step | None,
+        scoring: ScoringSpec,
+        outer: OuterSpec,
+    ) -> None:
+        """Measure the common step on the random sequences, whose losses `base` float64[n] are known."""
+        self._model, self._random, self._base, self._common = model, random_tokens, base, common
+        self._step = trial_step(scoring, outer)
+        self._fraction = scoring.trial_numerator / scoring.trial_denominator
+        self._common_random = base - self._under_common(random_tokens) if common else base
+
+    def measure(self, slot: int, update: SparseUpdate, own_tokens: Tokens) -> Measurement:
+        """Return what one update alone does to the random sequences and to its author's own."""
+        model = self._model
+        own_base = sequence_losses(model.module, own_tokens)
+        with TrialStep(model.flat, update, self._step):
+            random = self._base - sequence_losses(model.module, self._random)
+            own = own_base - sequence_losses(model.module, own_tokens)
+        with TrialStep(model.flat, update, self._step / self._fraction):
+            whole = self._fraction * (self._base - sequence_losses(model.module, self._random))
+        adjusted = None
+        if self._common is not None:
+            common_own = own_base - self._under_common(own_tokens)
+            adjusted = adjusted_gap(random, own, self._common_random, common_own)
+        return Measurement(slot, *mean_and_error(random), *mean_and_error(own), *mean_and_error(whole), adjusted)
+
+    def _under_common(self, tokens: Tokens) -> NDArray[np.float64]:
+        assert self._common is not None
+        with Shift(self._model.flat, *self._common):
+            return sequence_losses(self._model.module, tokens)
+
+
+def common_step(updates: Mapping[int, SparseUpdate], scoring: ScoringSpec, outer: OuterSpec) -> Step | None:
+    """Return the trial step that all updates of a round make together, None of fewer than `COMMON_NEEDED`.
+
+    It takes the shares of the trainers' gaps that are their part of it (`adjusted_gap`): of few, too much.
+    """
+    if len(updates) < COMMON_NEEDED:
+        return None
+    places, deltas = aggregate([updates[slot] for slot in sorted(updates)], outer)
+    return places, deltas.astype(np.float64) * (UNIT * scoring.trial_numerator / scoring.trial_denominator)
 
 
 def trial_step(scoring: ScoringSpec, outer: OuterSpec) -> float:
