@@ -84,7 +84,8 @@ def test_every_field_of_a_leaf_has_its_fault(inputs: SettlementInputs, data: st.
 
 
 @pytest.mark.deep
-@settings(max_examples=2000)
+@pytest.mark.timeout(3600)
+@settings(max_examples=1000)
 @given(some_inputs(), st.data())
 def test_every_field_of_many_leaves_has_its_fault(inputs: SettlementInputs, data: st.DataObject) -> None:
     check_every_field(inputs, data)
