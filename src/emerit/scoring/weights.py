@@ -66,7 +66,7 @@ def score_round(
     refused: Mapping[int, str] | None = None,
     unavailable: Collection[int] = (),
     unmeasured: Collection[int] = (),
-    share: float = 1.0,
+    shares: Mapping[int, float] | None = None,
 ) -> RoundScores:
     """Weigh a round; a pure function of its arguments.
 
@@ -80,9 +80,10 @@ def score_round(
         unavailable: slots that could not be fetched; the weight vector abstains from them.
         unmeasured: slots that were accepted and for which there was no time; the weight vector abstains from them
             too, and nobody's history changes.
-        share: the probability with which a contribution was drawn to be measured; the measured are paid w / share.
+        shares: by slot the probability with which a contribution was drawn to be measured, 1 where it is not in it;
+            the measured are paid w / share.
     """
-    refused = dict(refused or {})
+    refused, shares = dict(refused or {}), shares or {}
     refused |= {slot: reasons.NOT_FINITE for slot, item in measurements.items() if not item.finite}
     valid = {slot: item for slot, item in sorted(measurements.items()) if slot not in refused}
     duplicates = clusters.duplicates({slot: item.gap for slot, item in valid.items()}, commit_order)
@@ -96,7 +97,7 @@ def score_round(
     for slot, item in valid.items():
         factor = reference.factor(item, spec.gap_floor)
         copied = reasons.STALE if slot in stale else reasons.DUPLICATE if slot in duplicates else None
-        code, weight = _weigh(item, standings[slot], factor, copied, spec, share)
+        code, weight = _weigh(item, standings[slot], factor, copied, spec, shares.get(slot, 1.0))
         verdicts[slot] = _measured_verdict(item, standings[slot], factor, code, weight)
     verdicts |= {slot: Verdict(slot, code) for slot, code in refused.items()}
     verdicts |= {slot: Verdict(slot, reasons.UNAVAILABLE) for slot in unavailable}

@@ -47,7 +47,8 @@ def stage(folder: Path, client: Client | None = None, store: Store | None = None
     node = loop(client, folder)
     scorer = Scorer(run, run.dataset(folder / "corpus"), folder)
     ballot = Ballot(run, cast(Sender, None), folder, node, Metrics("validator"), OWN, scorer)
-    intake = Intake(run, node, 4, ROOT, {}, accepted={slot: update(slot) for slot in (0, 1)})
+    accepted = {slot: update(slot) for slot in (0, 1)}
+    intake = Intake(run, node, 4, ROOT, {}, accepted=accepted, cids=dict.fromkeys(accepted, "bafkqaaa"))
     return Stage(client, store, ballot, intake, StateFollower(run, folder, VALUES, None, ROOT, 0))
 
 
