@@ -18,16 +18,16 @@ import argparse
 import json
 import statistics
 import sys
-import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scoring_sizes import by_size, cpu_seconds, synthetic
 
-from emerit.codec import SparseUpdate, integer_codec, kept_per_chunk
+from emerit.codec import SparseUpdate, integer_codec
 
 Figures = dict[str, Any]
 
@@ -51,19 +51,26 @@ class RealRound:
 
 def run(arguments: Sequence[str], *, as_json: bool) -> int:
     """Read the arguments, measure and print; exit status 1 means that a target is missed."""
+    from emerit.protocol.presets import preset
+
     parser = argparse.ArgumentParser(prog="scripts/bench scoring")
     parser.add_argument("--trainers", type=int, default=8, help="trainers of the real rounds (default 8)")
     parser.add_argument("--rounds", type=int, default=10, help="real rounds (default 10)")
     parser.add_argument("--contributions", type=int, default=256, help="contributions to compare (default 256)")
+    parser.add_argument("--sizes", default="tiny,demo,small", help="presets to score rounds of (%(default)s)")
+    parser.add_argument("--counts", default="4,16,64", help="how many contributions those rounds have (%(default)s)")
     options = parser.parse_args(arguments)
-    if min(options.trainers, options.rounds, options.contributions) < 2:
+    sizes, counts = options.sizes.split(","), [int(word) for word in options.counts.split(",") if word.isdecimal()]
+    if min(options.trainers, options.rounds, options.contributions, *counts, len(counts) + 1) < 2:
         parser.error("every number must be at least 2")
-    figures = measure(options.trainers, options.rounds, options.contributions)
+    for size in sizes:
+        preset(size)
+    figures = measure(options.trainers, options.rounds, options.contributions, sizes, counts)
     print(json.dumps(figures, indent=2) if as_json else shown(figures))
     return 1 if figures["missed"] else 0
 
 
-def measure(trainers: int, rounds: int, contributions: int) -> Figures:
+def measure(trainers: int, rounds: int, contributions: int, sizes: Sequence[str], counts: Sequence[int]) -> Figures:
     """Return all figures."""
     from emerit.training.threads import single_thread
 
@@ -71,6 +78,7 @@ def measure(trainers: int, rounds: int, contributions: int) -> Figures:
     figures: Figures = {}
     figures |= of_rounds(list(told(real_rounds(trainers, rounds), "round", rounds)), contributions)
     figures |= similarity(contributions)
+    figures |= by_size(sizes, counts)
     figures["missed"] = [
         name
         for name, fails in (
@@ -223,8 +231,8 @@ def similarity(contributions: int) -> Figures:
     from emerit.scoring.similarity import find_clusters
 
     popularity = np.random.default_rng(1).standard_normal(SIMILAR_SIZE, dtype=np.float32) * np.float32(1.2)
-    numbers = range(contributions)
-    updates = dict(enumerate(told((synthetic(each, popularity) for each in numbers), "update", contributions)))
+    made = (synthetic(each, popularity, SIMILAR_CHUNK, SIMILAR_KEPT) for each in range(contributions))
+    updates = dict(enumerate(told(made, "update", contributions)))
     trust = dict.fromkeys(updates, 1000)
 
     def compare(given: dict[int, SparseUpdate]) -> Any:
@@ -249,39 +257,19 @@ def similarity(contributions: int) -> Figures:
     }
 
 
-def synthetic(seed: int, popularity: NDArray[np.float32]) -> SparseUpdate:
-    """Return an update whose kept positions are the largest of popularity plus its own noise, with random signs."""
-    random = np.random.default_rng(1000 + seed)
-    kept = kept_per_chunk(SIMILAR_SIZE, SIMILAR_CHUNK, SIMILAR_KEPT)
-    height = popularity + random.standard_normal(SIMILAR_SIZE, dtype=np.float32)
-    whole = SIMILAR_SIZE // SIMILAR_CHUNK * SIMILAR_CHUNK
-    rows = height[:whole].reshape(-1, SIMILAR_CHUNK)
-    best = np.sort(np.argpartition(-rows, SIMILAR_KEPT, axis=1)[:, :SIMILAR_KEPT], axis=1)
-    best += np.arange(len(rows))[:, None] * SIMILAR_CHUNK
-    rest = whole + np.sort(np.argsort(-height[whole:])[: int(kept[len(rows) :].sum())])
-    places = np.concatenate([best.ravel(), rest]).astype(np.int64)
-    signs = random.choice(np.array([-1, 1], dtype=np.int8), len(places))
-    scales = random.integers(500, 700, len(kept)).astype(np.uint16)
-    return SparseUpdate(SIMILAR_SIZE, SIMILAR_CHUNK, SIMILAR_KEPT, places, signs, scales)
-
-
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
     """Return the rank correlation of two lists of different numbers."""
     ranks = [np.argsort(np.argsort(np.array(values))) for values in (first, second)]
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
-def cpu_seconds(act: Callable[[], object]) -> float:
-    """Return the processor time that one call takes."""
-    begin = time.process_time()
-    act()
-    return time.process_time() - begin
-
-
-def shown(figures: Figures) -> str:
-    """Return the figures as lines for people."""
-    lines = [
-        f"{name:<42} {value:.4g}" if isinstance(value, float) else f"{name:<42} {value}"
-        for name, value in figures.items()
-    ]
+def shown(figures: Figures, before: str = "") -> str:
+    """Return the figures as lines for people; what is nested has its keys in one name."""
+    lines = []
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            lines.append(shown(value, f"{before}{name} "))
+        else:
+            told_value = f"{value:.4g}" if isinstance(value, float) else value
+            lines.append(f"{before + name:<42} {told_value}")
     return "\n".join(lines)
