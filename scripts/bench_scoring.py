@@ -10,6 +10,9 @@ them), mean over the rounds; `first_order_spearman_honest` without the latter.
 Similarity: synthetic updates of 10M parameters, 64 of 4096 kept, whose positions are drawn by a popularity that all
 share, so that they overlap several times more than chance, as real ones do. Time and peak memory are of
 `find_clusters`, whose arguments (the updates) are not counted; `..._clones` is the round in which all are one update.
+
+Whole rounds of `--counts` contributions with models of `--sizes` are in `scripts/scoring_sizes.py`, what a sample does
+to pay in `scripts/scoring_sample.py`.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scoring_sample import sampling
 from scoring_sizes import by_size, cpu_seconds, synthetic
 
 from emerit.codec import SparseUpdate, integer_codec
@@ -79,6 +83,7 @@ def measure(trainers: int, rounds: int, contributions: int, sizes: Sequence[str]
     figures |= of_rounds(list(told(real_rounds(trainers, rounds), "round", rounds)), contributions)
     figures |= similarity(contributions)
     figures |= by_size(sizes, counts)
+    figures |= sampling()
     figures["missed"] = [
         name
         for name, fails in (
