@@ -3,9 +3,8 @@
 Real rounds: trainers of Emerit's own train the demo model on the default corpus, each on its own sequences; all of them
 are applied, and measured as validators do it. `overhead_over_forward` is the time to measure one contribution over that
 of the bare forward passes on the same sequences, medians of one run. `first_order_gain` is how many times more
-contributions a second the gradient scores than measuring does, for `--contributions` of them; `first_order_spearman`
-the rank correlation of both over the contributions of a round (honest ones, and some noise and sign-flipped among
-them), mean over the rounds; `first_order_spearman_honest` without the latter.
+contributions a second the gradient scores than measuring does, for `--contributions` of them; `first_order_spearman...`
+says how alike both order the contributions (`scripts/scoring_first_order.py`).
 
 Similarity: synthetic updates of 10M parameters, 64 of 4096 kept, whose positions are drawn by a popularity that all
 share, so that they overlap several times more than chance, as real ones do. Time and peak memory are of
@@ -23,11 +22,11 @@ import statistics
 import sys
 import tracemalloc
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from scoring_first_order import RealRound, agreement
 from scoring_sample import sampling
 from scoring_sizes import by_size, cpu_seconds, synthetic
 
@@ -40,17 +39,6 @@ TARGET_OVERHEAD = 1.15
 TARGET_GAIN = 10.0
 TARGET_SPEARMAN = 0.99
 REPEATS = 5
-
-
-@dataclass(frozen=True)
-class RealRound:
-    """A round of real training: the state, each trainer's update (scales clipped) and the sequences it was given."""
-
-    number: int
-    values: NDArray[np.int32]
-    updates: dict[int, SparseUpdate]
-    assigned: dict[int, NDArray[Any]]
-    random: NDArray[Any]
 
 
 def run(arguments: Sequence[str], *, as_json: bool) -> int:
@@ -140,26 +128,10 @@ def of_rounds(rounds: Sequence[RealRound], contributions: int) -> Figures:
     """Return what measuring and the first order cost and tell on real rounds."""
     from emerit.model.flat import FlatModel
     from emerit.protocol.presets import preset
-    from emerit.scoring.evaluate import evaluate_round, trial_step
-    from emerit.scoring.first_order import first_order_gains
-    from emerit.training.state import to_float
 
-    demo = preset("demo")
-    model, step = FlatModel(demo.model), trial_step(demo.scoring, demo.outer)
-    everybody, honest_only = [], []
-    for item in rounds:
-        model.load(to_float(item.values))
-        updates = item.updates | others(item)
-        own = {slot: item.assigned[slot % len(item.updates)][: demo.scoring.own_sequences] for slot in updates}
-        measured = evaluate_round(model, updates, item.random, own, demo.scoring, demo.outer).measurements
-        gains = first_order_gains(model, updates, item.random, step)
-        honest = sorted(item.updates)
-        everybody.append(spearman([gains[s] for s in updates], [measured[s].random_gain for s in updates]))
-        honest_only.append(spearman([gains[s] for s in honest], [measured[s].random_gain for s in honest]))
+    model = FlatModel(preset("demo").model)
     return {
-        "first_order_spearman": statistics.fmean(everybody),
-        "first_order_spearman_least": min(everybody),
-        "first_order_spearman_honest": statistics.fmean(honest_only),
+        **agreement(model, rounds),
         "rounds": len(rounds),
         "honest_overlap_first": usual_overlap(rounds[0]),
         "honest_overlap_last": usual_overlap(rounds[-1]),
@@ -173,17 +145,6 @@ def usual_overlap(item: RealRound) -> float:
 
     found = compare_exactly(list(item.updates.values())).overlap
     return float(np.median(found[np.triu_indices(len(found), 1)]))
-
-
-def others(item: RealRound) -> dict[int, SparseUpdate]:
-    """Return contributions that are no honest work: random signs, and honest ones with all signs turned."""
-    random, first = np.random.default_rng(item.number), len(item.updates)
-    found = {}
-    for place, update in enumerate(list(item.updates.values())[: max(1, first // 2)]):
-        signs = random.choice(np.array([-1, 1], dtype=np.int8), len(update.levels))
-        found[first + 2 * place] = replace(update, levels=signs)
-        found[first + 2 * place + 1] = replace(update, levels=(-update.levels).astype(np.int8))
-    return found
 
 
 def costs(model: Any, item: RealRound, contributions: int) -> Figures:
@@ -260,12 +221,6 @@ def similarity(contributions: int) -> Figures:
         "similarity_usual_overlap": found.overlap.median,
         "similarity_false_pairs": len(found.pairs),
     }
-
-
-def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the rank correlation of two lists of different numbers."""
-    ranks = [np.argsort(np.argsort(np.array(values))) for values in (first, second)]
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def shown(figures: Figures, before: str = "") -> str:
