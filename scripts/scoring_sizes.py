@@ -4,23 +4,25 @@ Each size runs in a process of its own, so that its peak of memory is its own. A
 contributions are decoded: clip the scales, find clusters, two passes over the random sequences (now, and under the
 state before for the health lane), one pass forward and back for the gradient, and the measuring of every contribution.
 What depends on N otherwise than by N times one contribution is run at that N; one contribution is measured by itself,
-`REPEATS` times in turn with the bare forward passes that it needs, and counts N times. Updates are synthetic, with the
-model's own chunk and density, weights are the initial ones: neither changes what a pass costs.
+`REPEATS` times, and counts N times. Updates are synthetic, with the model's own chunk and density, weights are the
+initial ones: neither changes what a pass costs.
 
 `contributions_per_second` is N over the processor time of the round on one thread; `forward_share` the part of that
-time that bare forward passes on the same sequences take; `peak_bytes` by how much the process grew at most over what it
-held before the model was built, the updates included.
+time that is spent inside the model's forward passes; `peak_bytes` by how much the process grew at most over what it
+held before the model was built, after a first round with the smallest model; the updates are included.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ from emerit.codec import SparseUpdate, kept_per_chunk
 Figures = dict[str, Any]
 
 REPEATS = 3
+SMALLEST = "tiny"
+RESET_PEAK = Path("/proc/self/clear_refs")
 NAMES = ("contributions_per_second", "forward_share", "peak_bytes")
 
 
@@ -57,8 +61,10 @@ def measure(name: str, counts: Sequence[int]) -> Figures:
     from emerit.training.threads import single_thread
 
     single_thread()
+    if name != SMALLEST:
+        measure(SMALLEST, counts[:1])  # what is loaded and built only once is not counted
     spec, random = preset(name), np.random.default_rng(0)
-    begin_bytes = psutil.Process().memory_info().rss
+    begin_bytes = forget_peak()
     size = parameter_count(spec.model)
     model = FlatModel(spec.model)
     model.load(to_float(initial_values(spec.model, bytes(32))))
@@ -68,64 +74,79 @@ def measure(name: str, counts: Sequence[int]) -> Figures:
     own = random.integers(0, spec.vocabulary, (spec.scoring.own_sequences, length), dtype=np.uint16)
     popularity = random.standard_normal(size, dtype=np.float32) * np.float32(1.2)
     updates = {0: synthetic(0, popularity, spec.codec.chunk, spec.codec.k)}
-    once = of_one(spec, model, updates[0], tokens, own)
+    clock = ForwardClock(model.module)
+    base, one = of_one(spec, model, updates[0], tokens, own, clock)
     figures: Figures = {key: {} for key in NAMES}
     for count in counts:
         for each in range(len(updates), count):
             updates[each] = synthetic(each, popularity, spec.codec.chunk, spec.codec.k)
-        passes = 2 * once["base"] + count * (once["one"] - once["base"])
-        total = passes + of_all(spec, model, updates, tokens)
-        bare = 2 * once["random"] + count * (once["random"] + 2 * once["own"])
-        found = count / total, bare / total, peak_bytes() - begin_bytes
+        together = clock.timed(lambda: of_all(spec, model, updates, tokens))
+        total, passes = (2 * b + count * (o - b) + t for b, o, t in zip(base, one, together, strict=True))
+        found = count / total, passes / total, peak_bytes() - begin_bytes
         for key, value in zip(NAMES, found, strict=True):
             figures[key][str(count)] = value
     return figures | {"size_parameters": size}
 
 
-def of_one(
-    spec: Any, model: Any, update: SparseUpdate, tokens: NDArray[np.uint16], own: NDArray[np.uint16]
-) -> dict[str, float]:
-    """Return the processor time of a round without and with one contribution, and of the bare forward passes.
+@dataclass
+class ForwardClock:
+    """Adds up the processor time that is spent in a module's forward passes."""
 
-    Medians; they run in turn, so that a busy machine slows all alike.
+    module: Any
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Look at every forward pass from now on."""
+        self._begin = 0.0
+        self.module.register_forward_pre_hook(self._enter)
+        self.module.register_forward_hook(self._leave)
+
+    def timed(self, act: Callable[[], object]) -> tuple[float, float]:
+        """Return the processor time of an act, and how much of it was spent in forward passes."""
+        self.seconds = 0.0
+        whole = cpu_seconds(act)
+        return whole, self.seconds
+
+    def _enter(self, *_: object) -> None:
+        self._begin = time.process_time()
+
+    def _leave(self, *_: object) -> None:
+        self.seconds += time.process_time() - self._begin
+
+
+def of_one(
+    spec: Any,
+    model: Any,
+    update: SparseUpdate,
+    tokens: NDArray[np.uint16],
+    own: NDArray[np.uint16],
+    clock: ForwardClock,
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return processor time, and the forward passes' part of it, of a round without and with one contribution.
+
+    Medians; they run in turn, so that a busy machine slows both alike.
     """
     from emerit.scoring.evaluate import evaluate_round
 
-    acts: dict[str, Callable[[], object]] = {
-        "base": lambda: evaluate_round(model, {}, tokens, {}, spec.scoring, spec.outer),
-        "one": lambda: evaluate_round(model, {0: update}, tokens, {0: own}, spec.scoring, spec.outer),
-        "random": lambda: forward(model, tokens),
-        "own": lambda: forward(model, own),
-    }
-    seconds: dict[str, list[float]] = {}
+    without, with_one = [], []
     for _ in range(REPEATS):
-        for name, act in acts.items():
-            seconds.setdefault(name, []).append(cpu_seconds(act))
-    return {name: statistics.median(each) for name, each in seconds.items()}
+        without.append(clock.timed(lambda: evaluate_round(model, {}, tokens, {}, spec.scoring, spec.outer)))
+        with_one.append(
+            clock.timed(lambda: evaluate_round(model, {0: update}, tokens, {0: own}, spec.scoring, spec.outer))
+        )
+    return statistics.median_low(without), statistics.median_low(with_one)
 
 
-def of_all(spec: Any, model: Any, updates: dict[int, SparseUpdate], tokens: NDArray[np.uint16]) -> float:
-    """Return the processor time of what is done with all contributions together."""
+def of_all(spec: Any, model: Any, updates: dict[int, SparseUpdate], tokens: NDArray[np.uint16]) -> None:
+    """Do what is done with all contributions together."""
     from emerit.scoring.evaluate import trial_step
     from emerit.scoring.fast_checks import clip_scales
     from emerit.scoring.first_order import first_order_gains
     from emerit.scoring.similarity import find_clusters
 
-    def work() -> None:
-        clipped = clip_scales(updates, {})
-        find_clusters(clipped, dict.fromkeys(clipped, 1000), spec.codec.chunk, spec.codec.k, seed=bytes(32))
-        first_order_gains(model, clipped, tokens, trial_step(spec.scoring, spec.outer))
-
-    return cpu_seconds(work)
-
-
-def forward(model: Any, tokens: NDArray[Any], batch: int = 16) -> None:
-    """Run the bare forward passes of some sequences."""
-    import torch
-
-    with torch.no_grad():
-        for part in torch.split(torch.from_numpy(tokens.astype(np.int64)), batch):
-            model.module(part[:, :-1])
+    clipped = clip_scales(updates, {})
+    find_clusters(clipped, dict.fromkeys(clipped, 1000), spec.codec.chunk, spec.codec.k, seed=bytes(32))
+    first_order_gains(model, clipped, tokens, trial_step(spec.scoring, spec.outer))
 
 
 def synthetic(seed: int, popularity: NDArray[np.float32], chunk: int, kept: int) -> SparseUpdate:
@@ -151,10 +172,20 @@ def cpu_seconds(act: Callable[[], object]) -> float:
     return time.process_time() - begin
 
 
+def forget_peak() -> int:
+    """Begin a new peak of memory where the system can (Linux), and return what the process holds."""
+    if RESET_PEAK.exists():
+        RESET_PEAK.write_text("5")
+    return psutil.Process().memory_info().rss
+
+
 def peak_bytes() -> int:
-    """Return the most memory that this process has held at once."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    """Return the most memory that this process has held at once since `forget_peak`."""
+    if RESET_PEAK.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        assert found is not None
+        return int(found[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
 
 
 if __name__ == "__main__":
