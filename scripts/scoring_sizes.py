@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from emerit.codec import SparseUpdate, kept_per_chunk
 Figures = dict[str, Any]
 
 REPEATS = 3
+FEW = 4
 SMALLEST = "tiny"
 RESET_PEAK = Path("/proc/self/clear_refs")
 NAMES = ("contributions_per_second", "forward_share", "peak_bytes")
@@ -73,14 +75,15 @@ def measure(name: str, counts: Sequence[int]) -> Figures:
     tokens = random.integers(0, spec.vocabulary, (spec.scoring.random_sequences, length), dtype=np.uint16)
     own = random.integers(0, spec.vocabulary, (spec.scoring.own_sequences, length), dtype=np.uint16)
     popularity = random.standard_normal(size, dtype=np.float32) * np.float32(1.2)
-    updates = {0: synthetic(0, popularity, spec.codec.chunk, spec.codec.k)}
+    updates = {each: synthetic(each, popularity, spec.codec.chunk, spec.codec.k) for each in range(FEW)}
     clock = ForwardClock(model.module)
-    base, one = of_one(spec, model, updates[0], tokens, own, clock)
+    base, one = of_one(spec, model, dict(updates), tokens, own, clock)
     figures: Figures = {key: {} for key in NAMES}
     for count in counts:
         for each in range(len(updates), count):
             updates[each] = synthetic(each, popularity, spec.codec.chunk, spec.codec.k)
-        together = clock.timed(lambda: of_all(spec, model, updates, tokens))
+        given = {each: updates[each] for each in range(count)}
+        together = clock.timed(partial(of_all, spec, model, given, tokens))
         total, passes = (2 * b + count * (o - b) + t for b, o, t in zip(base, one, together, strict=True))
         found = count / total, passes / total, peak_bytes() - begin_bytes
         for key, value in zip(NAMES, found, strict=True):
@@ -117,23 +120,24 @@ class ForwardClock:
 def of_one(
     spec: Any,
     model: Any,
-    update: SparseUpdate,
+    updates: dict[int, SparseUpdate],
     tokens: NDArray[np.uint16],
     own: NDArray[np.uint16],
     clock: ForwardClock,
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return processor time, and the forward passes' part of it, of a round without and with one contribution.
+    """Return processor time, and the forward passes' part of it, of a round in which none and one is measured.
 
     Medians; they run in turn, so that a busy machine slows both alike.
     """
     from emerit.scoring.evaluate import evaluate_round
 
+    def measured(slots: list[int]) -> None:
+        evaluate_round(model, updates, tokens, dict.fromkeys(updates, own), spec.scoring, spec.outer, order=slots)
+
     without, with_one = [], []
     for _ in range(REPEATS):
-        without.append(clock.timed(lambda: evaluate_round(model, {}, tokens, {}, spec.scoring, spec.outer)))
-        with_one.append(
-            clock.timed(lambda: evaluate_round(model, {0: update}, tokens, {0: own}, spec.scoring, spec.outer))
-        )
+        without.append(clock.timed(lambda: measured([])))
+        with_one.append(clock.timed(lambda: measured([0])))
     return statistics.median_low(without), statistics.median_low(with_one)
 
 
