@@ -7,6 +7,8 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 import structlog
 
@@ -18,7 +20,7 @@ from emerit.run.node import NodeLoop
 from emerit.run.pending import Pending, load_pending, save_pending
 from emerit.run.state import StateFollower
 from emerit.run.work import work_seed
-from emerit.scoring.sample import draw_sample, sample_size
+from emerit.scoring.sample import Standings, draw_sample, sample_size
 from emerit.telemetry import Metrics
 from emerit_validator.chores import attempt
 from emerit_validator.intake import Intake
@@ -32,6 +34,7 @@ COMMIT_SHARE = 0.2
 LEAST_COMMIT_SECONDS = 3.0
 # How long after a phase's end a node that was told to stop still looks for the next phase's first block.
 GRACE_SECONDS = 3.0
+NOTHING_KNOWN: Final[Standings] = MappingProxyType({})
 
 
 def scoring_seconds(status: Status) -> float:
@@ -73,15 +76,17 @@ class Ballot:
         state: StateFollower,
         last_consensus: dict[int, int],
         coverage: tuple[int, int] = (0, 0),
+        standings: Standings = NOTHING_KNOWN,
     ) -> Pending | None:
         """Score the round and commit to the weights; None when it is too late or the node was told to stop.
 
-        `coverage` says how many contributions of the last settled round were voted on, and how many there were.
+        `coverage` says how many contributions of the last settled round were voted on, and how many there were;
+        `standings` what settled rounds say of the trainers, by slot.
         """
         status = self.loop.status()
         if status.round != number or status.phase is not Phase.SCORE:
             return None
-        scored = self._score(status, intake, state, last_consensus, coverage)
+        scored = self._score(status, intake, state, last_consensus, coverage, standings)
         if scored is None:
             return None
         for verdict in scored.scores.verdicts.values():
@@ -141,6 +146,7 @@ class Ballot:
         state: StateFollower,
         last_consensus: dict[int, int],
         coverage: tuple[int, int],
+        standings: Standings,
     ) -> Scored | None:
         client, number = self.context.client, status.round
         deadline = time.monotonic() + scoring_seconds(status)
@@ -149,7 +155,7 @@ class Ballot:
         owners = {entry.slot: entry.index for entry in members.active_trainers()}
         assign_seed = work_seed(client, self.context.manifest.training, status)
         settled = max((item.round for item in client.state_chain() if item.round < number), default=-1)
-        sample = draw_sample(set(intake.cids), sample_size(*coverage), status.eval_seed)
+        sample = draw_sample(set(intake.cids), sample_size(*coverage), status.eval_seed, standings)
         seeds = RoundSeeds(number, assign_seed, status.eval_seed, members.trainer_slots, order, owners, settled, sample)
 
         def progress(done: int, total: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from emerit.errors import StateError
 from emerit.files import replace_file
 from emerit.model.flat import FlatModel
 from emerit.protocol.assignment import assigned_sequences, evaluation_sequences, own_sample
-from emerit.protocol.seeds import derive
 from emerit.run.context import RunContext
 from emerit.run.state import StateFollower
 from emerit.scoring.clusters import Clusters
@@ -46,7 +45,7 @@ class RoundSeeds:
     """What fixes a round's data: both draws and the registry; `owners` maps a trainer slot to its registry index.
 
     `settled_round` is the last settled round, whose consensus weights are known; -1 if there is none.
-    `sample` says who is measured, None for everybody.
+    `sample` says who is measured and in which order, None for everybody.
     """
 
     round: int
@@ -102,7 +101,7 @@ class Scorer:
         """Measure the accepted contributions and weigh them; None when told to stop.
 
         What is not measured when `deadline` (of `time.monotonic`) has come gets no weight: the vector abstains there.
-        The contributions of the largest last consensus weights are measured first, or those of the sample alone.
+        Only who is in the sample is measured, in its order.
         Costs two forward passes over the random sequences per contribution, three over its own sample, one for the
         base, one for the common step and one for the health lane, and one pass forward and back for the gradient.
         """
@@ -121,9 +120,7 @@ class Scorer:
         self.recent.keep(intake.round, updates)
         before = self._losses_before(state, random_tokens)
         self.model.load(to_float(state.values))
-        order = measuring_order(updates, last_consensus, seeds.eval_seed)
-        if seeds.sample is not None:
-            order = [slot for slot in seeds.sample.slots if slot in updates]
+        order = sorted(updates) if seeds.sample is None else [slot for slot in seeds.sample.slots if slot in updates]
 
         def out_of_time() -> bool:
             return stopped() or time.monotonic() >= deadline
@@ -170,10 +167,11 @@ class Scorer:
         first_order: dict[int, float],
     ) -> Scored:
         spec = self.context.manifest.scoring
-        share = 1.0 if seeds.sample is None else seeds.sample.share
+        shares = {} if seeds.sample is None else seeds.sample.shares
         unmeasured = set(intake.accepted) - set(measured.measurements)
         if unmeasured:
-            log.warning("not measured", round=seeds.round, slots=sorted(unmeasured), sampled=seeds.sample is not None)
+            sampled = seeds.sample is not None and not seeds.sample.whole
+            log.warning("not measured", round=seeds.round, slots=sorted(unmeasured), sampled=sampled)
         scores = score_round(
             measured.measurements,
             clusters,
@@ -184,7 +182,7 @@ class Scorer:
             refused=intake.refused,
             unavailable=intake.unavailable,
             unmeasured=unmeasured,
-            share=share,
+            shares=shares,
         )
         abstained = intake.unavailable | unmeasured
         vector = weight_vector(seeds.trainer_slots, scores.verdicts, measured.base_loss, harm, abstained, spec)
@@ -199,7 +197,7 @@ class Scorer:
             cids=intake.cids,
             reference=scores.reference,
             first_order=first_order,
-            share=share,
+            shares=shares,
         )
         return Scored(vector, evidence_bytes(record), scores, seeds.owners)
 
@@ -222,15 +220,6 @@ class Scorer:
             return None
         self.model.load(to_float(state.previous))
         return sequence_losses(self.model.module, tokens)
-
-
-def measuring_order(slots: Collection[int], last_consensus: dict[int, int], eval_seed: bytes) -> list[int]:
-    """Return in which order contributions are measured: by last consensus weight, the largest first.
-
-    Equals, newcomers above all, come in an order that the evaluation seed draws: alike at all validators, so that
-    what they have time for is the same, and another one in every round.
-    """
-    return sorted(slots, key=lambda slot: (-last_consensus.get(slot, 0), derive(eval_seed, "emerit/order/v1", slot)))
 
 
 def by_slot(history: ScoreHistory, owners: Mapping[int, int]) -> ScoreHistory:

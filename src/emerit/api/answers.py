@@ -265,6 +265,8 @@ class Participant(Answer):
     earned_wei: Wei
     claimed_wei: Wei
     reputation: int = Field(description="in parts of 1000000000")
+    rating: float | None = Field(description="trainers: OpenSkill's mean, 25 at first; null before the first match")
+    rating_sigma: float | None = Field(description="its deviation, 8.33 at first")
     weight: int = Field(description="trainers: consensus weight in the last settled round")
     mean_score: float | None
     cluster: int | None

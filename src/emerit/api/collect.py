@@ -18,6 +18,7 @@ from emerit.indexer.index import Index, StepResult
 from emerit.protocol.types import RegistryEntry, Status
 from emerit.run.context import RunContext
 from emerit.run.ledger import Ledger, SettledEntry
+from emerit.run.ratings import Ratings
 
 
 class Collector:
@@ -32,6 +33,7 @@ class Collector:
     ) -> None:
         self._context, self._index, self._evidence, self._clock = context, index, evidence, clock
         self._ledger = Ledger(context.client)
+        self._ratings = Ratings()
         self._chronicler = Chronicler(index)
         self._finality = Finality(context.client.is_final)
         self._ended: Mark | None = None
@@ -74,6 +76,7 @@ class Collector:
             digests=digests,
             final=self._count_final(entries, status),
             tallies=self._tally(digests),
+            ratings=self._ratings.after(entries),
             evidence_states={reveal.evidence_hash: self._evidence.state(reveal.evidence_hash) for reveal in reveals},
             trouble=trouble,
         )

@@ -10,6 +10,7 @@ from emerit.errors import EmeritError
 from emerit.indexer.chronicle import Chronicle
 from emerit.protocol.types import ZERO_ADDRESS, RegistryEntry, Role, Status
 from emerit.run.context import RunContext
+from emerit.scoring.rating import Rating
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Snapshot:
         digests: the rounds whose headers stand and follow from what was revealed, the oldest first.
         final: how many of them, from the oldest on, nobody can take back any more.
         tallies: each member's rounds added up, by registry index.
+        ratings: of the trainers that were measured in a paid round, by registry index.
         trouble: why rounds after the last digest could not be followed, or None.
     """
 
@@ -45,6 +47,7 @@ class Snapshot:
     digests: tuple[RoundDigest, ...]
     final: int
     tallies: tuple[Tally, ...]
+    ratings: Mapping[int, Rating]
     evidence_states: Mapping[bytes, str]
     trouble: EmeritError | None
 

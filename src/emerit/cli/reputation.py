@@ -80,8 +80,11 @@ def show(
         "of": REPUTATION_ONE,
         "on_chain": client.reputation_of(entry.account),
     }
+    from emerit.run.ratings import Ratings
     from emerit.run.reputation_view import explain_last, perspective_last
 
+    rating = Ratings().after(ledger.entries).get(entry.index)
+    record |= {"rating": rating.mu if rating else None, "rating_sigma": rating.sigma if rating else None}
     told = explain_last(ledger.entries, entry, ledger.params.reputation) if explain else None
     if perspective is not None:
         viewer = entry_in(client, address_of(perspective, wallet_dir))
@@ -92,6 +95,8 @@ def show(
     if perspective is not None:
         seen = record["perspective"]
         record["perspective"] = f"{seen['visits']} visits from {seen['validator']}" if seen else "no round settled yet"
+    del record["rating_sigma"]
+    record["rating"] = f"{rating.mu:.2f} ± {rating.sigma:.2f}" if rating else "never measured"
     print_record(record | {"share": f"{latest / REPUTATION_ONE:.4%}"})
     for row in history[-SHOWN_ROUNDS:]:
         say(f"  round {row['round']}: weight {row['weight']}, reputation {row['reputation']}")

@@ -68,18 +68,18 @@ def evidence(
     cids: Mapping[int, str],
     reference: GapReference | None = None,
     first_order: Mapping[int, float] | None = None,
-    share: float = 1.0,
+    shares: Mapping[int, float] | None = None,
 ) -> dict[str, Any]:
     """Return what explains a round's weights as plain data: losses, gains and gaps in nats per token.
 
     `trainers` maps a slot (as text) to this round's gains on random (`s`, `se`) and own sequences (`own`,
-    `own_se`) and at the whole step (`whole`), the gap with its factor and mean, the balance `b`, the score over the last rounds, `cluster`, `flags`, the
-    `reason` code, the `weight`, the `cid`, and what the gradient alone says of it (`first_order`, flagged below 0; it
-    pays nobody); None stands for what was not measured. `measured_share` is the probability of being measured.
-    `similarity` has the round's thresholds, the pairs beyond them, at most the 512 most alike, and what repeats the
-    round before.
+    `own_se`) and at the whole step (`whole`), the gap with its factor and its mean over the rounds, the balance `b`, the
+    score over the last rounds, `cluster`, `flags`, the `reason` code, the `weight`, the `cid`, and what the gradient alone says of it (`first_order`, flagged below 0; it
+    pays nobody); None stands for what was not measured. `share` is the probability with which the contribution
+    was drawn to be measured, `measured_share` its mean over the round. `similarity` has the round's thresholds, the
+    pairs beyond them, at most the 512 most alike, and what repeats the round before.
     """
-    flags, slopes = clusters.kinds(), first_order or {}
+    flags, slopes, shares = clusters.kinds(), first_order or {}, shares or {}
     for slot, gain in slopes.items():
         if gain < 0:
             flags[slot] = (*flags.get(slot, ()), FIRST_ORDER)
@@ -90,12 +90,13 @@ def evidence(
         "base_loss": base_loss,
         "health": health,
         "gap_reference": _reference(reference or GapReference()),
-        "measured_share": share,
+        "measured_share": sum(shares.values()) / len(shares) if shares else 1.0,
         "similarity": _similarity(clusters),
         "trainers": {
             str(slot): {
                 **_trainer(verdicts[slot], measurements.get(slot), flags.get(slot, ()), cids.get(slot)),
                 "first_order": slopes.get(slot),
+                "share": shares.get(slot, 1.0),
             }
             for slot in sorted(verdicts)
         },

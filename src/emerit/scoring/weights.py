@@ -67,7 +67,7 @@ def score_round(
     refused: Mapping[int, str] | None = None,
     unavailable: Collection[int] = (),
     unmeasured: Collection[int] = (),
-    share: float = 1.0,
+    shares: Mapping[int, float] | None = None,
 ) -> RoundScores:
     """Weigh a round; a pure function of its arguments.
 
@@ -81,9 +81,10 @@ def score_round(
         unavailable: slots that could not be fetched; the weight vector abstains from them.
         unmeasured: slots that were accepted and for which there was no time; the weight vector abstains from them
             too, and nobody's history changes.
-        share: the probability with which a contribution was drawn to be measured; the measured are paid w / share.
+        shares: by slot the probability with which a contribution was drawn to be measured, 1 where it is not in it;
+            the measured are paid w / share.
     """
-    refused = dict(refused or {})
+    refused, shares = dict(refused or {}), shares or {}
     refused |= {slot: reasons.NOT_FINITE for slot, item in measurements.items() if not item.finite}
     valid = {slot: item for slot, item in sorted(measurements.items()) if slot not in refused}
     shown = {slot: history.of(slot).after(item, spec) for slot, item in valid.items()}
@@ -102,7 +103,7 @@ def score_round(
         factor = reference.factor(item, standings[slot], spec.gap_floor)
         copied = (reasons.DUPLICATE if slot in duplicates else reasons.STALE) if slot in copies else None
         harmful = item.random_gain < reference.harm - HARM_Z * item.random_se or standings[slot].score < 0
-        code, weight = _weigh(standings[slot], factor, copied, spec, share, harmful=harmful)
+        code, weight = _weigh(standings[slot], factor, copied, spec, shares.get(slot, 1.0), harmful=harmful)
         verdicts[slot] = _measured_verdict(item, standings[slot], factor, code, weight)
     verdicts |= {slot: Verdict(slot, code) for slot, code in refused.items()}
     verdicts |= {slot: Verdict(slot, reasons.UNAVAILABLE) for slot in unavailable}

@@ -250,11 +250,11 @@ def test_the_measured_of_a_sample_are_paid_for_those_that_were_not() -> None:
     order = {slot: slot for slot in range(6)}
     items = {slot: measured(slot) for slot in range(3)}
     whole, sampled = (
-        score_round(items, Clusters(), order, ScoreHistory(), {}, SPEC, unmeasured={3, 4, 5}, share=share).verdicts
-        for share in (1.0, 0.5)
+        score_round(items, Clusters(), order, ScoreHistory(), {}, SPEC, unmeasured={3, 4, 5}, shares=shares).verdicts
+        for shares in (None, {0: 0.5, 1: 0.25, 2: 1.0})
     )
     for slot in range(3):
-        assert abs(sampled[slot].weight_value - 2 * whole[slot].weight_value) <= 1
+        assert abs(sampled[slot].weight_value - (2, 4, 1)[slot] * whole[slot].weight_value) <= 2
     assert {sampled[slot].code for slot in (3, 4, 5)} == {"unmeasured"}
 
 
