@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from emerit.api.digest import RoundDigest, Tally, digest, tally
-from emerit.api.evidence import EvidenceBook
+from emerit.api.evidence import EvidenceBook, FeedbackBook
 from emerit.api.finality import Finality
 from emerit.api.snapshot import Money, Snapshot
 from emerit.errors import EmeritError, RefusedError, StateError
@@ -18,6 +18,7 @@ from emerit.indexer.index import Index, StepResult
 from emerit.protocol.types import RegistryEntry, Status
 from emerit.run.context import RunContext
 from emerit.run.ledger import Ledger, SettledEntry
+from emerit.run.wide_view import needed
 
 
 class Collector:
@@ -28,9 +29,11 @@ class Collector:
         context: RunContext,
         index: Index,
         evidence: EvidenceBook,
+        feedback: FeedbackBook,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._context, self._index, self._evidence, self._clock = context, index, evidence, clock
+        self._feedback = feedback
         self._ledger = Ledger(context.client)
         self._chronicler = Chronicler(index)
         self._finality = Finality(context.client.is_final)
@@ -62,6 +65,7 @@ class Collector:
         entries = tuple(self._ledger.entries)
         reveals = [reveal for entry in entries for reveal in entry.weights]
         self._evidence.want(reveals)
+        self._feedback.want(needed(entries))
         digests = self._digest(entries)
         snapshot = Snapshot(
             context=self._context,
@@ -76,6 +80,7 @@ class Collector:
             tallies=self._tally(digests),
             evidence_states={reveal.evidence_hash: self._evidence.state(reveal.evidence_hash) for reveal in reveals},
             trouble=trouble,
+            feedback=self._feedback.records(),
         )
         return snapshot, step
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from emerit.api.digest import RoundDigest, Tally
 from emerit.errors import EmeritError
 from emerit.indexer.chronicle import Chronicle
+from emerit.protocol.feedback import Feedback
 from emerit.protocol.types import ZERO_ADDRESS, RegistryEntry, Role, Status
 from emerit.run.context import RunContext
+from emerit.run.wide_view import WideView, wide_view
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Snapshot:
         final: how many of them, from the oldest on, nobody can take back any more.
         tallies: each member's rounds added up, by registry index.
         trouble: why rounds after the last digest could not be followed, or None.
+        feedback: what trainers say of each other, by the hash of the contribution that it came with.
     """
 
     context: RunContext
@@ -47,11 +51,19 @@ class Snapshot:
     tallies: tuple[Tally, ...]
     evidence_states: Mapping[bytes, str]
     trouble: EmeritError | None
+    feedback: Mapping[bytes, tuple[Feedback, ...]] = field(default_factory=dict)
 
     @property
     def last(self) -> RoundDigest | None:
         """The last round that is paid and right."""
         return self.digests[-1] if self.digests else None
+
+    @cached_property
+    def wide(self) -> WideView:
+        """The wide graph; put together when it is first asked for."""
+        entries, context = [item.entry for item in self.digests], self.context
+        peers = context.manifest.reputation.feedback_peers
+        return wide_view(entries, self.feedback, self.registry, peers, context.params.reputation)
 
     @property
     def forgotten(self) -> int:

@@ -184,8 +184,8 @@ def chosen_codec(
 
 def check_blobs_fit(base: Preset, size: int) -> None:
     """Raise UsageError `blob-limit-too-small` when an honest contribution could be larger than the run's limit."""
-    spec, most = base.codec, base.limits.max_blob_bytes
-    needed = max(largest_blob_bytes(size, spec.chunk, k, spec.name) for k in (spec.k, spec.early_k))
+    spec, most, peers = base.codec, base.limits.max_blob_bytes, base.reputation.feedback_peers
+    needed = max(largest_blob_bytes(size, spec.chunk, k, spec.name, peers) for k in (spec.k, spec.early_k))
     if needed > most:
         raise UsageError(
             "blob-limit-too-small",
