@@ -95,7 +95,8 @@ class PeerWatch:
         tokens = dataset.sequences(self._sequences(status, entry.slot))
         model = FlatModel(manifest.model)  # not kept: a trainer's memory is planned without it
         model.load(to_float(follower.values))
-        gains = peer_gains(model, updates, peers, tokens, trial_step(manifest.scoring, manifest.outer), over)
+        step, batch = trial_step(manifest.scoring, manifest.outer), min(8, manifest.training.batch_sequences)
+        gains = peer_gains(model, updates, peers, tokens, step, over, batch)
         unit = manifest.scoring.loss_unit
         self.found = tuple(Feedback(index, quantised(gain, unit)) for index, gain in sorted(gains.items()))
         self.measured_round = number

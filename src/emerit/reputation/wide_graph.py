@@ -125,15 +125,18 @@ def explain_wide(found: Reputation, node: str) -> WideExplanation:
     is_cut = found.necks is not None and bool(found.necks.cut[at]) and (score > 0 or left == score == 0)
     disliked = score if not is_cut else share if left == 0 else score / left
     through = int(found.necks.through[at]) if is_cut and found.necks is not None else -1
+    reputation = int(found.fixed[at])
+    kept = max(_parts(disliked), reputation)  # so that the parts add up after rounding
+    whole = max(_parts(share), kept)
     return WideExplanation(
         paths=paths,
         begins=int(at == found.ego),
         visits=_parts(found.measure[at]),
-        share=_parts(share),
-        disliked_took=_parts(share - disliked),
-        connectivity_took=_parts(disliked - score),
+        share=whole,
+        disliked_took=whole - kept,
+        connectivity_took=kept - reputation,
         through=str(found.graph.nodes[through]) if through >= 0 else None,
-        reputation=int(found.fixed[at]),
+        reputation=reputation,
     )
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emerit.protocol.feedback import DROPPED
 from emerit.protocol.reputation import REPUTATION_ONE
 from emerit.reputation import compute
 from emerit.reputation.seed_graph import SEED
 from emerit.reputation.wide_graph import RoundVoices, explain_wide, wide_graph
+from tests.unit.house.tree import shipped_python_files, source, syntax
 
 SEEDS = ((SEED, "v", 3), (SEED, "w", 1), ("v", "a", 10), ("v", "b", 30), ("w", "a", 1))
 NAMES = ("a", "b", "c", "d")
@@ -62,9 +66,9 @@ def test_an_explanation_adds_up(voices: list[RoundVoices], ego: str, decay: floa
         told = explain_wide(found, node)
         came = sum(path.visits for path in told.paths) + told.begins * REPUTATION_ONE
         assert abs(came - told.visits) <= len(told.paths) + 2
-        assert abs(told.share - told.disliked_took - told.connectivity_took - told.reputation) <= 4
+        assert told.share - told.disliked_took - told.connectivity_took == told.reputation == found[node]
         assert told.disliked_took >= 0 and told.connectivity_took >= 0
-        assert 0 <= told.reputation <= told.share + 1
+        assert 0 <= told.reputation
         assert (told.through is None) or told.connectivity_took > 0 or decay == 0 or told.share == 0
         assert [path.visits for path in told.paths] == sorted((path.visits for path in told.paths), reverse=True)
     assert explain_wide(found, ego).begins == 1
@@ -91,3 +95,32 @@ def test_who_hangs_on_one_other_is_cut_and_told_on_whom() -> None:
     told = explain_wide(found, "sybil")
     assert told.through in ("b", "v") and told.connectivity_took == pytest.approx(told.share / 2, abs=2)
     assert [path.source for path in told.paths] == ["b"] and told.paths[0].said == REPUTATION_ONE
+
+
+def test_nothing_that_pays_or_applies_knows_of_it() -> None:
+    """Feedback is bytes in a header to everything but what sends it, reads it for people, and bounds it."""
+    ours = {"emerit.protocol.feedback", "emerit.reputation.wide_graph", "emerit.run.wide_view", "emerit.scoring.peers"}
+    found = set()
+    for name in shipped_python_files():
+        for node in ast.walk(syntax(name)):
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else {module}
+            if names & ours:
+                found.add(name)
+    assert found == {
+        "node/emerit_node/peers.py",
+        "src/emerit/api/evidence.py",
+        "src/emerit/api/collect.py",
+        "src/emerit/api/snapshot.py",
+        "src/emerit/api/views.py",
+        "src/emerit/cli/reputation_wide.py",
+        "src/emerit/codec/blob.py",
+        "src/emerit/protocol/manifest.py",
+        "src/emerit/run/wide_view.py",
+    }
+
+
+def test_the_page_has_every_code_with_its_sentence() -> None:
+    page = source("docs/reputation.md")
+    for code, text in DROPPED.items():
+        assert f"| `{code}` | {text} |" in page
