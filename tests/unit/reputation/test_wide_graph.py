@@ -68,7 +68,7 @@ def test_an_explanation_adds_up(voices: list[RoundVoices], ego: str, decay: floa
         assert abs(came - told.visits) <= len(told.paths) + 2
         assert told.share - told.disliked_took - told.connectivity_took == told.reputation == found[node]
         assert told.disliked_took >= 0 and told.connectivity_took >= 0
-        assert 0 <= told.reputation
+        assert told.reputation >= 0
         assert (told.through is None) or told.connectivity_took > 0 or decay == 0 or told.share == 0
         assert [path.visits for path in told.paths] == sorted((path.visits for path in told.paths), reverse=True)
     assert explain_wide(found, ego).begins == 1
