@@ -10,7 +10,7 @@ from typing import Any
 from emerit.api.digest import RoundDigest, Tally, digest, tally
 from emerit.api.evidence import EvidenceBook, FeedbackBook
 from emerit.api.finality import Finality
-from emerit.api.snapshot import Money, Snapshot
+from emerit.api.snapshot import Money, Snapshot, Trust
 from emerit.errors import EmeritError, RefusedError, StateError
 from emerit.indexer.chronicle import Chronicler
 from emerit.indexer.follow import Mark
@@ -41,6 +41,7 @@ class Collector:
         self._registry: tuple[RegistryEntry, ...] | None = None
         self._money: Money | None = None
         self._digests: dict[bytes, tuple[SettledEntry, frozenset[bytes], RoundDigest]] = {}
+        self._trust: Trust | None = None
         self._tallies: tuple[tuple[RoundDigest, ...], int, tuple[Tally, ...]] = ((), 0, ())
 
     def collect(self) -> tuple[Snapshot, StepResult]:
@@ -80,7 +81,7 @@ class Collector:
             tallies=self._tally(digests),
             evidence_states={reveal.evidence_hash: self._evidence.state(reveal.evidence_hash) for reveal in reveals},
             trouble=trouble,
-            feedback=self._feedback.records(),
+            trust=self._trust_in(entries),
         )
         return snapshot, step
 
@@ -111,6 +112,16 @@ class Collector:
         except (StateError, RefusedError) as error:
             return error
         return self._ledger.fault.error if self._ledger.fault else None
+
+    def _trust_in(self, entries: tuple[SettledEntry, ...]) -> Trust:
+        """Return what the wide graph is made of, the same object while that is the same."""
+        context, said = self._context, self._feedback.records()
+        registry, known = self._registry or (), self._trust
+        same = known is not None and known.registry is registry and known.said.keys() == said.keys()
+        if known is None or not same or list(map(id, known.entries)) != list(map(id, entries)):
+            peers = context.manifest.reputation.feedback_peers
+            self._trust = known = Trust(entries, said, registry, peers, context.params.reputation)
+        return known
 
     def _count_final(self, entries: tuple[SettledEntry, ...], status: Status) -> int:
         forgotten = status.round - self._context.params.history_rounds

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -43,7 +44,7 @@ class _Wanted(Generic[W]):
     refused: bool = False
 
 
-class Book(Generic[W, T]):
+class Book(ABC, Generic[W, T]):
     """Small records behind hashes that are on chain: what is wanted, what is there, what was refused for good.
 
     `fetch(cid, sha256)` returns verified bytes. What has been fetched once is read from the index afterwards. What
@@ -93,9 +94,9 @@ class Book(Generic[W, T]):
             if sha256 not in self._records and sha256 not in self._wanted:
                 self._wanted[sha256] = _Wanted(what, cid, round_number)
 
+    @abstractmethod
     def _read(self, sha256: bytes, cid: str, what: W) -> T:
         """Return a checked record, from the index or by `fetch`; raises EmeritError."""
-        raise NotImplementedError
 
     def _next_due(self) -> tuple[bytes, _Wanted[W]] | None:
         now = self._clock()

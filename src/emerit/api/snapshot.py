@@ -10,8 +10,9 @@ from emerit.api.digest import RoundDigest, Tally
 from emerit.errors import EmeritError
 from emerit.indexer.chronicle import Chronicle
 from emerit.protocol.feedback import Feedback
-from emerit.protocol.types import ZERO_ADDRESS, RegistryEntry, Role, Status
+from emerit.protocol.types import ZERO_ADDRESS, RegistryEntry, ReputationParams, Role, Status
 from emerit.run.context import RunContext
+from emerit.run.ledger import SettledEntry
 from emerit.run.wide_view import WideView, wide_view
 
 
@@ -22,6 +23,28 @@ class Money:
     funded_wei: int = 0
     refunded_wei: int = 0
     claimed_wei: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What the wide graph is made of; snapshots share it until some of that changes.
+
+    Attributes:
+        entries: the rounds that are paid and right, the oldest first.
+        said: what trainers say of each other, by the hash of the contribution that it came with.
+        peers: how many peers a trainer is assigned.
+    """
+
+    entries: tuple[SettledEntry, ...]
+    said: Mapping[bytes, tuple[Feedback, ...]]
+    registry: tuple[RegistryEntry, ...]
+    peers: int
+    spec: ReputationParams
+
+    @cached_property
+    def wide(self) -> WideView:
+        """The wide graph; put together when it is first asked for."""
+        return wide_view(self.entries, self.said, self.registry, self.peers, self.spec)
 
 
 @dataclass(frozen=True)
@@ -36,7 +59,7 @@ class Snapshot:
         final: how many of them, from the oldest on, nobody can take back any more.
         tallies: each member's rounds added up, by registry index.
         trouble: why rounds after the last digest could not be followed, or None.
-        feedback: what trainers say of each other, by the hash of the contribution that it came with.
+        trust: what the wide graph is made of.
     """
 
     context: RunContext
@@ -51,19 +74,12 @@ class Snapshot:
     tallies: tuple[Tally, ...]
     evidence_states: Mapping[bytes, str]
     trouble: EmeritError | None
-    feedback: Mapping[bytes, tuple[Feedback, ...]] = field(default_factory=dict)
+    trust: Trust
 
     @property
     def last(self) -> RoundDigest | None:
         """The last round that is paid and right."""
         return self.digests[-1] if self.digests else None
-
-    @cached_property
-    def wide(self) -> WideView:
-        """The wide graph; put together when it is first asked for."""
-        entries, context = [item.entry for item in self.digests], self.context
-        peers = context.manifest.reputation.feedback_peers
-        return wide_view(entries, self.feedback, self.registry, peers, context.params.reputation)
 
     @property
     def forgotten(self) -> int:

@@ -207,7 +207,7 @@ def reputation_answer(
         on_chain=on_chain,
         explanation=_explanation(items[-2:], entry, spec),
         perspective=None if is_wide else _perspective(items[-1:], viewer, entry, spec),
-        wide=WideReputation.model_validate(wide_reputation(now.wide, entry, viewer, spec)) if is_wide else None,
+        wide=WideReputation.model_validate(wide_reputation(now.trust.wide, entry, viewer, spec)) if is_wide else None,
         history=[ReputationPoint(round=item.number, reputation=_reputation(item, entry)) for item in page],
         next=following,
         as_of_block=now.block,

@@ -79,6 +79,10 @@ KOption = Annotated[
 ]
 EarlyRoundsOption = Annotated[int | None, typer.Option(min=0, help="First rounds, which send --early-k instead of --k")]
 EarlyKOption = Annotated[int | None, typer.Option(min=1, help="Entries of a chunk that are sent in --early-rounds")]
+FeedbackPeersOption = Annotated[
+    int | None,
+    typer.Option(min=0, max=16, help="Peers that a trainer measures for the wide reputation graph; 0: none"),
+]
 
 
 def create(
@@ -120,10 +124,7 @@ def create(
     reputation_keep_ppb: Annotated[
         int, typer.Option(min=0, max=10**9, help="What stored reputation keeps per round, in 1/1,000,000,000")
     ] = 990_000_000,
-    feedback_peers: Annotated[
-        int | None,
-        typer.Option(min=0, max=16, help="Peers that a trainer measures for the wide reputation graph; 0: none"),
-    ] = None,
+    feedback_peers: FeedbackPeersOption = None,
     optimiser: OptimiserOption = None,
     schedule: ScheduleOption = None,
     planned_rounds: PlannedRoundsOption = None,

@@ -69,3 +69,21 @@ def test_before_the_first_round_everybody_has_nothing() -> None:
 def test_what_makes_no_sense_is_refused(query: str, status: int, code: str) -> None:
     reply = ask(snapshot_of(1), address(0), query)
     assert (reply.status_code, reply.json()["code"]) == (status, code)
+
+
+def test_the_graph_is_made_again_only_when_something_changed() -> None:
+    run = FakeRun(MEMBERS, ENTRIES[:2])
+    collector = run.collector()
+
+    def made() -> int:
+        return id(collector.collect()[0].trust)
+
+    first = collector.collect()[0].trust
+    assert made() == made() == id(first)
+    run.feedback = said_by_all()
+    second = collector.collect()[0].trust
+    assert second is not first and made() == id(second)
+    run.entries.append(ENTRIES[2])
+    third = collector.collect()[0].trust
+    assert third is not second and third.wide.rounds == (0, 1, 2)
+    assert third.wide is third.wide
