@@ -69,6 +69,11 @@ def test_rewards_are_listed_and_claimed_once(network: Network, capsys: pytest.Ca
     assert 0 < shown["rating_sigma"] < Rating().sigma and shown["rating"] != Rating().mu
     assert shown["explain"]["round"] == ROUNDS - 1
     assert shown["perspective"]["validator"].lower() == network.addresses["v0"].lower()
+    seen = answer(capsys, "reputation", "show", address, "--graph", "wide", "--perspective", network.addresses["t1"])
+    assert seen["wide"]["ego"].lower() == network.addresses["t1"].lower() and seen["wide"]["edges"] > 0
+    assert (seen["wide"]["missing"], seen["reputation"]) == (0, shown["reputation"])
+    assert run(["reputation", "show", address, "--graph", "wide", "--explain"]) == 0
+    assert "feedback that nobody can verify" in capsys.readouterr().out
     outcomes = answer(capsys, "rewards", "list", network.addresses["v0"])
     assert {row["reason"] for row in outcomes["rounds"]} == {"paid"}
 

@@ -13,6 +13,7 @@ from emerit.chain.records import (
     Attestation,
     ContributionCommit,
     DemandedLeaf,
+    DrawnSeed,
     Log,
     OpenedEpoch,
     OpenedRound,
@@ -24,7 +25,15 @@ from emerit.chain.records import (
 from emerit.protocol.types import ContributionReveal, Fault, Header, Leaf, WeightReveal, unpack_lanes
 
 StoryRecord = (
-    OpenedEpoch | OpenedRound | SettledRound | VoidedHeader | PunishedHeader | DemandedLeaf | AnsweredLeaf | VoidedRound
+    OpenedEpoch
+    | OpenedRound
+    | DrawnSeed
+    | SettledRound
+    | VoidedHeader
+    | PunishedHeader
+    | DemandedLeaf
+    | AnsweredLeaf
+    | VoidedRound
 )
 RoundRecord = ContributionCommit | ContributionReveal | WeightReveal | Attestation
 Record = StoryRecord | RoundRecord
@@ -124,6 +133,7 @@ def _answered(values: dict[str, Any], log: Log) -> AnsweredLeaf:
 _MAKERS: Final[dict[str, _Make]] = {
     "EpochOpened": lambda v, _: OpenedEpoch(v["epoch"], v["round"], unpack_lanes(v["stakeLanes"]), tuple(v["seats"])),
     "RoundOpened": _opened,
+    "Drawn": lambda v, _: DrawnSeed(v["round"], v["evalSeed"]),
     "Settled": _settled,
     "HeaderVoided": _voided,
     "Punished": _punished,

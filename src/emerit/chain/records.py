@@ -126,6 +126,14 @@ class OpenedRound:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawnSeed:
+    """The event `Drawn`: the seed of a round's evaluation, drawn after all reveals."""
+
+    round: int
+    eval_seed: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SettledRound:
     """The event `Settled`: the header that 2/3 of the stake signed, and where the aggregate may be found.
 

@@ -208,6 +208,10 @@ class RunReader:
         """Return with what a round opened, None for one that has not."""
         return self._events.story().opened.get(round)
 
+    def drawn(self, round: int) -> bytes | None:
+        """Return the evaluation seed of a round, None before it is drawn."""
+        return self._events.story().drawn.get(round)
+
     def pay_chain(self) -> list[SettledRound]:
         """Return the settlements whose headers stand, in the order of their rounds: what is owed."""
         return list(self._events.story().pay_chain)

@@ -55,7 +55,8 @@ def evaluate_round(
 
     `random_tokens` [n, T + 1] are the same for all, `own_tokens[slot]` [m, T + 1] are a sample of what
     that trainer was assigned; n and m are at least 2. Costs two passes over the random sequences for the round, and
-    for each update two more (the trial step, the whole one), and three over its own. The model's weights are afterwards what they were, to the bit.
+    for each update two more (the trial step, the whole one), and three over its own. The model's
+    weights are afterwards what they were, to the bit.
 
     Raises StateError `state-loss-not-finite` when the state itself has no finite loss.
     """
