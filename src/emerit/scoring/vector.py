@@ -73,11 +73,12 @@ def evidence(
     """Return what explains a round's weights as plain data: losses, gains and gaps in nats per token.
 
     `trainers` maps a slot (as text) to this round's gains on random (`s`, `se`) and own sequences (`own`,
-    `own_se`) and at the whole step (`whole`), the gap with its factor and its mean over the rounds, the balance `b`, the
-    score over the last rounds, `cluster`, `flags`, the `reason` code, the `weight`, the `cid`, and what the gradient alone says of it (`first_order`, flagged below 0; it
-    pays nobody); None stands for what was not measured. `share` is the probability with which the contribution
-    was drawn to be measured, `measured_share` its mean over the round. `similarity` has the round's thresholds, the
-    pairs beyond them, at most the 512 most alike, and what repeats the round before.
+    `own_se`) and at the whole step (`whole`), the gap with its factor and its mean over the rounds, the balance `b`,
+    the score over the last rounds, `cluster`, `flags`, the `reason` code, the `weight`, the `cid`, and what the
+    gradient alone says of it (`first_order`, flagged below 0; it pays nobody); None stands for what was not measured.
+    `share` is the probability with which the contribution was drawn to be measured, `measured_share` its mean over the
+    round. `gap_reference` has what is usual in the round. `similarity` has the round's thresholds, the pairs beyond
+    them, at most the 512 most alike, and what repeats earlier rounds.
     """
     flags, slopes, shares = clusters.kinds(), first_order or {}, shares or {}
     for slot, gain in slopes.items():
