@@ -134,7 +134,7 @@ class HonestWorker:
             self.save()
 
     def forget(self) -> None:
-        """Drop what was not sent yet and what was done ahead; the optimiser keeps its moments (of clipped gradients)."""
+        """Drop what was not sent yet and what was done ahead; the optimiser keeps its moments."""
         self.feedback = ErrorFeedback(self.manifest.training.error_feedback_decay)
         self.ahead = WorkAhead()
         self._staged = False

@@ -83,10 +83,10 @@ class Trial:
         header = settle(ledger.inputs(ledger.data(number), budget_wei, info.reveals_hash, root, digest)).header
         for slot, member in enumerate(self.driver.of(Role.VALIDATOR)):
             self.keepers[slot].tend(self.followers[slot])
-            hint = self.keepers[slot].hint(cid, self.followers[slot].root)
+            hint = self.keepers[slot].hint(cid, self.followers[slot])
             self.driver.client.attest(member.operator, header, hint if lie is None else str(Hint(cid, lie)))
         for follower in self.followers:
-            follower.adopt(self.context.client.state_chain()[-1], blob)
+            follower.adopt(self.context.client.state_chain(), blob)
 
     def newcomer(self, name: str) -> tuple[StateFollower, int]:
         """A newcomer's state at the head of the chain, and how many rounds it had to replay."""

@@ -318,7 +318,7 @@ class RollbackSpec(_Checked):
         return round(self.limit_nats / loss_unit)
 
 
-_ROLLBACK: Final = RollbackSpec()
+DEFAULT_ROLLBACK: Final = RollbackSpec()
 
 
 @dataclass(frozen=True)
@@ -339,7 +339,7 @@ class Manifest(_Checked):
     reputation: ReputationSpec
     limits: LimitsSpec
     checkpoint: CheckpointSpec
-    rollback: RollbackSpec = _ROLLBACK
+    rollback: RollbackSpec = DEFAULT_ROLLBACK
 
     def _check_together(self) -> None:
         if self.corpus.sequence_tokens != self.model.context + 1:
