@@ -310,7 +310,7 @@ class RollbackSpec(_Checked):
     aggregated for `exclusion_rounds` rounds.
     """
 
-    limit_nats: Annotated[float, Bounded(0.0, 100.0)] = 0.02
+    limit_nats: Annotated[float, Bounded(0.0, 100.0)] = 0.1
     exclusion_rounds: Annotated[int, Bounded(0, _UINT32)] = 20
 
     def limit_units(self, loss_unit: float) -> int:

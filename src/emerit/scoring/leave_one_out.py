@@ -4,13 +4,16 @@ With theta the state that the aggregate was applied to, A(S) the aggregate of th
 sequences that nobody was given and that no earlier decision was made on:
 
 1. While theta - A(S) is worse than theta by more than two standard errors of the paired difference:
-   for each member i of S its harm is the mean of L(theta - A(S)) - L(theta - A(S \\ {i})), paired, with its error.
-2. The member of the largest harm is guilty if that is above three of its errors, and leaves S; else nobody is any more.
+   for each member i of S, h_i = L(theta - A(S)) - L(theta - A(S \\ {i})) for each sequence; its harm is their mean.
+2. The member of the largest harm is guilty if the mean of h_i - 4 * max(0, h_m) is above three of its errors, where m
+   is the member of the median harm (the lower one); it leaves S. Else nobody is guilty any more.
 
-One at a time, so that nobody is found guilty once the rest does no harm: a step that overshoots makes honest members,
-too, look better left out. At three errors a member that changes nothing is above the limit once in 700 times. What
-this cannot see: members each of which alone does all the harm, so that leaving one out changes nothing. The form is
-the leave-one-out value of a data point (Cook 1977; Ghorbani and Zou, arXiv 1904.02868, section 2).
+A step that overshoots makes honest members, too, look better left out, all of them about alike: so it is not enough to
+do harm, it takes more than four times what the median member does. And one at a time, so that nobody is found guilty once
+the rest does no harm. At three errors a member that changes nothing is above the limit once in 700 times. What this
+cannot see: members each of which alone does all the harm, so that leaving one out changes nothing, and a majority that
+does harm alike. The form is the leave-one-out value of a data point (Cook 1977; Ghorbani and Zou, arXiv 1904.02868,
+section 2).
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from emerit.training.state import ModelState, to_float
 
 WHOLE_Z: Final = 2.0
 MEMBER_Z: Final = 3.0
+MORE_THAN_USUAL: Final = 4.0
 LOWEST: Final = Standing(balance=-1.0)
 """What is known of a guilty member afterwards: nothing, with the lowest balance."""
 
@@ -138,8 +142,10 @@ def leave_one_out(
             break
         harms = {slot: _harm(now, left) for slot, left in without.items()}
         first = first or harms
-        worst = max(harms, key=lambda slot: (harms[slot].nats, -slot))
-        if not harms[worst].is_above(MEMBER_Z):
+        ranked = sorted(harms, key=lambda slot: (harms[slot].nats, -slot))
+        worst, median = ranked[-1], ranked[(len(ranked) - 1) // 2]
+        usual = now - without[median] if harms[median].nats > 0 and len(ranked) > 1 else np.zeros(len(now))
+        if not _harm(now - MORE_THAN_USUAL * usual, without[worst]).is_above(MEMBER_Z):
             break
         guilty.append(worst)
         members.discard(worst)
