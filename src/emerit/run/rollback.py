@@ -39,6 +39,12 @@ def take_back_at(chain: Sequence[SettledRound], place: int, initial_root: bytes)
     return found[0] if len(found) % 2 else None
 
 
+def take_backs(chain: Sequence[SettledRound], initial_root: bytes) -> dict[int, int]:
+    """Return, for each round of a state chain that took an aggregate back, the round whose aggregate that was."""
+    found = (take_back_at(chain, place, initial_root) for place in range(len(chain)))
+    return {item.round: item.taken_back for item in found if item is not None}
+
+
 def _claimed(chain: Sequence[SettledRound], place: int, initial_root: bytes) -> TakeBack | None:
     item = _naive(chain, place, chain[place].round, initial_root)
     digest = hashlib.sha256(encode_take_back(item)).digest()

@@ -9,11 +9,11 @@ sequences that nobody was given and that no earlier decision was made on:
    is the member of the median harm (the lower one); it leaves S. Else nobody is guilty any more.
 
 A step that overshoots makes honest members, too, look better left out, all of them about alike: so it is not enough to
-do harm, it takes more than four times what the median member does. And one at a time, so that nobody is found guilty once
-the rest does no harm. At three errors a member that changes nothing is above the limit once in 700 times. What this
-cannot see: members each of which alone does all the harm, so that leaving one out changes nothing, and a majority that
-does harm alike. The form is the leave-one-out value of a data point (Cook 1977; Ghorbani and Zou, arXiv 1904.02868,
-section 2).
+do harm, it takes more than four times what the median member does. And one at a time, so that nobody is found guilty
+once the rest does no harm. At three errors a member that changes nothing is above the limit once in 700 times. What
+this cannot see: members each of which alone does all the harm, so that leaving one out changes nothing, and a majority
+that does harm alike. The form is the leave-one-out value of a data point (Cook 1977; Ghorbani and Zou, arXiv
+1904.02868, section 2).
 """
 
 from __future__ import annotations
