@@ -21,11 +21,12 @@ from emerit.lab.machine import Machine
 from emerit.lab.view import PastRound, RoundView, Seen, VoteView
 from emerit.model.flat import FlatModel
 from emerit.model.table import table_hash
+from emerit.protocol import minifloat
 from emerit.protocol.consensus import Votes, aggregated_slots
 from emerit.protocol.rollback import takes_back
 from emerit.protocol.seeds import derive
 from emerit.protocol.settlement import Settlement, SettlementInputs, settle
-from emerit.protocol.types import ZERO_HASH, Leaf
+from emerit.protocol.types import HEALTH_LANE, ZERO_HASH, Leaf
 from emerit.scoring.fast_checks import check_not_empty
 from emerit.scoring.losses import sequence_losses
 from emerit.training.last_step import LastStep
@@ -44,7 +45,8 @@ OnRound = Callable[[int, int, float], None]
 class RoundRecord:
     """What a round came to: amounts by registry index, the others by trainer slot (those that sent something).
 
-    `took_back` says that it took the aggregate of the round before back, and judged nobody.
+    `took_back` says that it took the aggregate of the round before back, and judged nobody; `harm_nats` is the honest
+    validators' health lane.
     """
 
     codes: dict[int, str]
@@ -53,6 +55,7 @@ class RoundRecord:
     validator_outcomes: list[str]
     loss: float
     took_back: bool = False
+    harm_nats: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Played:
                 item["validator_outcomes"],
                 item["loss"],
                 item.get("took_back", False),
+                item.get("harm_nats", 0.0),
             )
             for item in data["rounds"]
         ]
@@ -174,7 +178,12 @@ class Play:
             [str(settlement.validator_outcomes[slot]) for slot in range(self.arena.settings.validators)],
             self.loss(CURVE_SEQUENCES),
             took_back,
+            self._harm_nats(opinion),
         )
+
+    def _harm_nats(self, opinion: Opinion) -> float:
+        code = opinion.vector[HEALTH_LANE]
+        return 0.0 if code == minifloat.ABSTAIN else minifloat.decode(code) * self.arena.manifest.scoring.loss_unit
 
     def loss(self, sequences: int | None = None) -> float:
         """Return the state's loss on held-out sequences, evenly spread, in nats per token."""

@@ -157,6 +157,7 @@ def test_a_harmful_aggregate_is_taken_back_to_the_bit_and_nobody_is_paid(bad: in
     assert [record.took_back for record in records] == [False] * (bad + 1) + [True, False]
     assert roots[bad + 2] == roots[bad] != roots[bad + 1]
     taken = records[bad + 1]
+    assert records[bad].harm_nats < 0.1 < taken.harm_nats
     assert sum(taken.amounts_wei) == 0 and set(taken.weights.values()) == {0}
     assert set(taken.codes.values()) == {"taken-back"}
     assert records[bad].loss > records[bad + 2].loss and sum(records[bad + 2].amounts_wei) > 0
