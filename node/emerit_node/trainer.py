@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
+from emerit.chain.records import SettledRound
 from emerit.chain.transactions import Sender
 from emerit.codec.blob import BlobExpectation, decode_blob, encode_blob
 from emerit.codec.update import SparseUpdate
@@ -29,6 +30,7 @@ from emerit.run.ledger import Ledger
 from emerit.run.membership import check_in, ensure_member, still_member
 from emerit.run.node import NodeLoop
 from emerit.run.pending import Pending, clear_pending, load_pending, save_pending
+from emerit.run.rollback import take_back_at
 from emerit.run.rounds import RoundBook
 from emerit.run.state import StateFollower
 from emerit.run.work import work_seed
@@ -157,12 +159,20 @@ class TrainerNode:
         before = self.loop.status()  # read first: what settles from here on is resolved at the next sync
 
         progress = CatchUp(lambda text: log.info("catching up", progress=text))
-        self.follower.advance(client.state_chain(), on_step=progress, should_stop=self.loop.stop.is_set)
+        chain, start = client.state_chain(), self.follower.settled
+        self.follower.advance(chain, on_step=progress, should_stop=self.loop.stop.is_set)
         self.ledger.update()
         self.tell_fault()
         pending = load_pending(self.folder)
         if pending is not None and (pending.round < before.round or before.phase is Phase.FINISHED):
             self.resolve(pending)
+        if any(self.took_back(chain, place) for place in range(start, self.follower.settled)):
+            log.warning("an aggregate was taken back: what was made from the state with it is dropped")
+            self.worker.forget()
+
+    def took_back(self, chain: Sequence[SettledRound], place: int) -> bool:
+        """Whether the settlement at a place of the state chain took the aggregate before it back."""
+        return take_back_at(chain, place, self.context.params.initial_state_root) is not None
 
     def tell_fault(self) -> None:
         """Log a wrong settlement once. Pay waits until it is taken back; the state that was agreed stands.
@@ -177,8 +187,15 @@ class TrainerNode:
         self.ledger.refuse_final_fault()
 
     def resolve(self, pending: Pending) -> None:
-        """After a round: what was not applied returns to the error feedback."""
-        settled = any(item.round == pending.round for item in self.context.client.state_chain())
+        """After a round: what was not applied returns to the error feedback, unless an aggregate was taken back."""
+        chain = self.context.client.state_chain()
+        place = next((place for place, item in enumerate(chain) if item.round == pending.round), None)
+        if place is not None and self.took_back(chain, place):
+            log.warning("the round took the last aggregate back: its work is dropped", round=pending.round)
+            self.worker.forget()
+            clear_pending(self.folder)
+            return
+        settled = place is not None
         applied = settled and self.entry.slot in self.ledger.aggregated(
             self.ledger.data(pending.round), self.context.manifest.outer.max_aggregated
         )

@@ -58,6 +58,9 @@ class Worker(Protocol):
     def returned(self, round_number: int, update: SparseUpdate) -> None:
         """Take back a round's update that was not applied (refused, void or never revealed)."""
 
+    def forget(self) -> None:
+        """Drop what was made from a state that is no more: an aggregate was taken back."""
+
     def save(self) -> None:
         """Write the worker's memory atomically."""
 
@@ -129,6 +132,13 @@ class HonestWorker:
         """Give the sent part back to the error feedback: it was not applied."""
         if self.feedback.give_back(update, round_number):
             self.save()
+
+    def forget(self) -> None:
+        """Drop what was not sent yet and what was done ahead; the optimiser keeps its moments."""
+        self.feedback = ErrorFeedback(self.manifest.training.error_feedback_decay)
+        self.ahead = WorkAhead()
+        self._staged = False
+        self.save()
 
     def save(self) -> None:
         """Write optimiser state, error feedback and what was done ahead; all survive a restart, bit for bit."""

@@ -8,20 +8,26 @@ import pytest
 
 from emerit.protocol.types import Phase
 from emerit.run.ledger import Ledger
+from emerit.run.rollback import take_backs
+from tests.e2e.alarmed import ALARMED_ROUND
 from tests.e2e.network import Network
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
-ROUNDS = 4
+ROUNDS = 5
 
 
 def test_overlap_and_momentum_with_a_trainer_under_torchrun(tmp_path: Path) -> None:
-    """All nodes have the signed roots, and who trains on two devices is paid as those on one."""
+    """All nodes have the signed roots, and who trains on two devices is paid as those on one.
+
+    The validators find in round 2 that the aggregate of round 1 did harm: the run goes on from the state before it.
+    """
     with Network(
         tmp_path,
         trainers=3,
         validators=2,
         rounds=ROUNDS,
         devices={"t0": 2},
+        modules=dict.fromkeys(("v0", "v1"), "tests.e2e.alarmed"),
         training={"schedule": "wsd", "overlap_rounds": 1},
         outer={"momentum_numerator": 1, "momentum_denominator": 2, "nesterov": True},
     ) as net:
@@ -29,6 +35,8 @@ def test_overlap_and_momentum_with_a_trainer_under_torchrun(tmp_path: Path) -> N
         net.wait(lambda s: s.phase is Phase.FINISHED, 300, "the end of the run")
         settled = {item.round: "0x" + item.header.body.state_root.hex() for item in net.client.state_chain()}
         assert len(settled) == ROUNDS
+        assert take_backs(net.client.state_chain(), net.client.params().initial_state_root) == {ALARMED_ROUND: 1}
+        assert settled[ALARMED_ROUND] == settled[0] != settled[1]
         for name in net.names():
             assert net.children[name].process.wait(60) == 0, net.children[name].tail()
             assert net.roots(name) == settled, f"{name} has other state roots"

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,20 @@ from emerit.chain.rpc import Chain
 from emerit.chain.run_client import RunClient
 from emerit.cli.main import run as run_command
 from emerit.codec.aggregate import encode_aggregate
+from emerit.codec.take_back import encode_take_back
 from emerit.ipfs.cid import cid_of
 from emerit.ipfs.client import BlobStore
 from emerit.ipfs.process import LocalNode
 from emerit.model.table import parameter_count, table_hash
+from emerit.protocol.challenges import Settled, find_faults
 from emerit.protocol.hints import Hint
 from emerit.protocol.manifest import CheckpointSpec
-from emerit.protocol.settlement import settle
+from emerit.protocol.settlement import Settlement, settle
 from emerit.protocol.types import Role
 from emerit.run import checkpoints
+from emerit.run.audit import StateAudit
 from emerit.run.context import RunContext
+from emerit.run.rollback import take_backs
 from emerit.run.state import StateFollower
 from emerit.training.aggregate import apply_aggregate
 from emerit.training.checkpoint import checkpoint_bytes
@@ -67,26 +71,32 @@ class Trial:
         client = RunClient(Chain(self.driver.anvil.rpc_url), self.driver.client.address)
         return RunContext(client, store, client.params(), manifest)
 
-    def play(self, lie: str | None = None) -> None:
+    def play(self, lie: str | None = None, opinions: Mapping[int, Opinion] = AGREED) -> Settlement:
         """One round to its settlement, with real aggregates; `lie` is the checkpoint that both validators name."""
         number = self.driver.contribute()
-        self.driver.weigh(number, AGREED)
-        random = np.random.default_rng(number)
-        places = np.unique(random.integers(0, SIZE, 3000)).astype(np.int64)
-        deltas = random.integers(1, 1 << 20, len(places)).astype(np.int32)
-        blob = encode_aggregate(number, SIZE, places, deltas)
-        root = state_root(apply_aggregate(self.followers[0].values, places, deltas), TABLE)
-        cid, ledger = self.store.add(blob), self.driver.ledger
+        self.driver.weigh(number, opinions)
+        ledger = self.driver.ledger
         ledger.update()
+        undone = ledger.take_back(ledger.data(number), MANIFEST.rollback_units)
+        if undone is None:
+            random = np.random.default_rng(number)
+            places = np.unique(random.integers(0, SIZE, 3000)).astype(np.int64)
+            deltas = random.integers(1, 1 << 20, len(places)).astype(np.int32)
+            blob = encode_aggregate(number, SIZE, places, deltas)
+            root = state_root(apply_aggregate(self.followers[0].values, places, deltas), TABLE)
+        else:
+            blob, root = encode_take_back(undone), undone.state_root
+        cid = self.store.add(blob)
         info, budget_wei = self.driver.client.round_info(number), self.driver.client.budget_of(number)
         digest = hashlib.sha256(blob).digest()
-        header = settle(ledger.inputs(ledger.data(number), budget_wei, info.reveals_hash, root, digest)).header
+        result = settle(ledger.inputs(ledger.data(number), budget_wei, info.reveals_hash, root, digest))
         for slot, member in enumerate(self.driver.of(Role.VALIDATOR)):
             self.keepers[slot].tend(self.followers[slot])
-            hint = self.keepers[slot].hint(cid, self.followers[slot].root)
-            self.driver.client.attest(member.operator, header, hint if lie is None else str(Hint(cid, lie)))
+            hint = self.keepers[slot].hint(cid, self.followers[slot])
+            self.driver.client.attest(member.operator, result.header, hint if lie is None else str(Hint(cid, lie)))
         for follower in self.followers:
-            follower.adopt(self.context.client.state_chain()[-1], blob)
+            follower.adopt(self.context.client.state_chain(), blob)
+        return result
 
     def newcomer(self, name: str) -> tuple[StateFollower, int]:
         """A newcomer's state at the head of the chain, and how many rounds it had to replay."""
@@ -143,6 +153,45 @@ def test_a_newcomer_loads_the_newest_one_and_replays_the_rest(trial: Trial, monk
     began = time.monotonic()
     assert trial.newcomer("deceived")[1] == 11 - 6
     assert time.monotonic() - began < 30
+
+
+def test_a_harmful_aggregate_is_taken_back_on_a_real_chain(
+    trial: Trial, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Newcomers find the state before it, the audit agrees, and nobody can challenge it."""
+    for _ in range(4):
+        trial.play()
+    roots = [item.header.body.state_root for item in trial.context.client.state_chain()]
+    found_harm = dict.fromkeys(range(2), Opinion((0, 0), health=0.5))
+    result = trial.play(opinions=found_harm)  # its hint names the checkpoint of the state that it leaves
+    assert trial.followers[0].root == trial.followers[1].root == roots[2]
+    assert set(result.amounts_wei) == {0} and result.header.tree.total_weight == 0
+    chain = trial.context.client.state_chain()
+    assert Hint.parse(chain[4].aggregate_cid).checkpoint_cid is not None
+    assert trial.newcomer("right-after")[0].settled == 5
+    trial.play(opinions=found_harm)  # not twice in a row: an empty aggregate at most, of the state as it is
+    trial.play()
+    chain = trial.context.client.state_chain()
+    assert take_backs(chain, trial.context.params.initial_state_root) == {4: 3}
+    assert trial.newcomer("later")[0].settled == 7
+
+    ledger = trial.driver.fresh_ledger()
+    ledger.update()
+    assert ledger.fault is None and len(ledger.entries) == 7
+    facts = ledger._facts(ledger.data(4))
+    before = ledger.entries[3]
+    facts = dataclasses.replace(facts, previous=Settled(before.onchain.header, before.settlement.leaves))
+    assert find_faults(Settled(result.header, result.leaves), facts) == ()
+    audit = StateAudit(trial.open(trial.store), ledger, tmp_path / "audit")
+    assert audit._aggregate(chain[4]) == "0x" + chain[4].header.body.aggregate_hash.hex()
+    capsys.readouterr()
+    assert run_command(["run", "show", "--run", trial.context.client.address, "--json", *rpc(trial)]) == 0
+    assert json.loads(capsys.readouterr().out)["took_back"] == {"4": 3}
+    structlog.reset_defaults()
+
+
+def rpc(trial: Trial) -> list[str]:
+    return ["--rpc-url", trial.driver.anvil.rpc_url]
 
 
 def test_old_ones_are_let_go(trial: Trial) -> None:

@@ -23,6 +23,7 @@ from emerit.run.work import work_seed
 from emerit.scoring.sample import Standings, draw_sample, sample_size
 from emerit.telemetry import Metrics
 from emerit_validator.chores import attempt
+from emerit_validator.inquest import Suspects
 from emerit_validator.intake import Intake
 from emerit_validator.scorer import RoundSeeds, Scored, Scorer
 
@@ -77,16 +78,19 @@ class Ballot:
         last_consensus: dict[int, int],
         coverage: tuple[int, int] = (0, 0),
         standings: Standings = NOTHING_KNOWN,
+        judged: int | None = None,
+        suspects: Suspects | None = None,
     ) -> Pending | None:
         """Score the round and commit to the weights; None when it is too late or the node was told to stop.
 
-        `coverage` says how many contributions of the last settled round were voted on, and how many there were;
-        `standings` what settled rounds say of the trainers, by slot.
+        `judged` is the last settled round that judged contributions; `coverage` says how many of them were voted on,
+        and how many there were; `standings` what settled rounds say of the trainers, by slot. `suspects` are the
+        members of an aggregate that was taken back.
         """
         status = self.loop.status()
         if status.round != number or status.phase is not Phase.SCORE:
             return None
-        scored = self._score(status, intake, state, last_consensus, coverage, standings)
+        scored = self._score(status, intake, state, last_consensus, coverage, standings, judged, suspects)
         if scored is None:
             return None
         for verdict in scored.scores.verdicts.values():
@@ -147,6 +151,8 @@ class Ballot:
         last_consensus: dict[int, int],
         coverage: tuple[int, int],
         standings: Standings,
+        judged: int | None,
+        suspects: Suspects | None,
     ) -> Scored | None:
         client, number = self.context.client, status.round
         deadline = time.monotonic() + scoring_seconds(status)
@@ -154,7 +160,7 @@ class Ballot:
         members = client.members_in(number)
         owners = {entry.slot: entry.index for entry in members.active_trainers()}
         assign_seed = work_seed(client, self.context.manifest.training, status)
-        settled = max((item.round for item in client.state_chain() if item.round < number), default=-1)
+        settled = -1 if judged is None else judged
         sample = draw_sample(set(intake.cids), sample_size(*coverage), status.eval_seed, standings)
         seeds = RoundSeeds(number, assign_seed, status.eval_seed, members.trainer_slots, order, owners, settled, sample)
 
@@ -170,6 +176,7 @@ class Ballot:
             deadline=deadline,
             on_progress=progress,
             stopped=self.loop.stop.is_set,
+            suspects=suspects,
         )
 
     def _commit(self, pending: Pending, status: Status) -> bool:

@@ -32,7 +32,7 @@ class CheckpointKeeper:
     context: RunContext
     folder: Path
     _kept: list[list[str]] = field(init=False)
-    _published: tuple[bytes, str] | None = field(default=None, init=False)
+    _published: tuple[int, bytes, str] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Read which checkpoints are pinned: for each, its CID and those of its parts, the oldest first."""
@@ -44,21 +44,24 @@ class CheckpointKeeper:
     def tend(self, state: StateFollower) -> None:
         """Publish the state if it is one that is due, and unpin what is old; does nothing for one already published."""
         every = self.context.manifest.checkpoint.every_rounds
-        if not is_due(state.settled, every) or (self._published is not None and self._published[0] == state.root):
+        if not is_due(state.settled, every) or self._has_published(state):
             return
         try:
             cids = publish(self.context.store, self.context.manifest.model, state.state, state.settled, state.root)
-            self._published = state.root, cids[0]
+            self._published = state.settled, state.root, cids[0]
             log.info("checkpoint published", settled=state.settled, cid=cids[0])
             self._keep(cids)
         except EmeritError as error:
             log.warning("no checkpoint this time", settled=state.settled, **error.as_dict())
 
-    def hint(self, aggregate_cid: str, base_root: bytes) -> str:
-        """Return the hint for the settlement of a round that starts from the state with this root."""
-        published = self._published
-        cid = published[1] if published is not None and published[0] == base_root else None
+    def hint(self, aggregate_cid: str, state: StateFollower) -> str:
+        """Return the hint for the settlement of a round that starts from this state."""
+        cid = self._published[2] if self._published is not None and self._has_published(state) else None
         return str(Hint(aggregate_cid, cid))
+
+    def _has_published(self, state: StateFollower) -> bool:
+        """Whether the last one is of this state; its root alone comes again where an aggregate was taken back."""
+        return self._published is not None and self._published[:2] == (state.settled, state.root)
 
     def _keep(self, cids: list[str]) -> None:
         """Note what was pinned before anything is unpinned, so that nothing is forgotten in a crash."""

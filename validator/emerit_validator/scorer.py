@@ -19,17 +19,21 @@ from emerit.protocol.assignment import assigned_sequences, evaluation_sequences,
 from emerit.run.context import RunContext
 from emerit.run.state import StateFollower
 from emerit.scoring.clusters import Clusters
-from emerit.scoring.evaluate import RoundMeasurement, evaluate_round, health, trial_step
+from emerit.scoring.evaluate import RoundMeasurement, evaluate_round, trial_step
 from emerit.scoring.fast_checks import clip_scales
 from emerit.scoring.first_order import first_order_gains
+from emerit.scoring.gap import GapReference
 from emerit.scoring.history import HistoryRecord, ScoreHistory
+from emerit.scoring.leave_one_out import LeaveOneOut, exclude, leave_one_out
 from emerit.scoring.losses import sequence_losses
 from emerit.scoring.recent import Recent
 from emerit.scoring.sample import Sample
 from emerit.scoring.similarity import find_clusters
+from emerit.scoring.take_back import capped, harm_done, take_back_vector, take_back_verdicts, votes_to_take_back
 from emerit.scoring.vector import evidence, evidence_bytes, weight_vector
 from emerit.scoring.weights import RoundScores, score_round
 from emerit.training.state import to_float
+from emerit_validator.inquest import Exclusions, Suspects
 from emerit_validator.intake import Intake
 from emerit_validator.recent import last_aggregate
 
@@ -44,8 +48,8 @@ GRADIENT_FIRST = 16
 class RoundSeeds:
     """What fixes a round's data: both draws and the registry; `owners` maps a trainer slot to its registry index.
 
-    `settled_round` is the last settled round, whose consensus weights are known; -1 if there is none.
-    `sample` says who is measured and in which order, None for everybody.
+    `settled_round` is the last settled round that judged contributions, whose consensus weights are known; -1 if there
+    is none. `sample` says who is measured and in which order, None for everybody.
     """
 
     round: int
@@ -66,11 +70,21 @@ class Scored:
     evidence: bytes
     scores: RoundScores
     owners: dict[int, int]
+    exclusions: Exclusions
+
+
+@dataclass(frozen=True)
+class Inquest:
+    """What was found of an aggregate that was taken back, if one was, and which slots are shut out in the round."""
+
+    found: LeaveOneOut | None
+    shut_out: list[int]
+    exclusions: Exclusions
 
 
 @dataclass
 class Scorer:
-    """Keeps the model and the score history between rounds; the history survives a restart.
+    """Keeps the model, the score history and who is shut out between rounds; all but the model survive a restart.
 
     The history is by registry index: a slot may have another trainer later.
     """
@@ -81,11 +95,13 @@ class Scorer:
     model: FlatModel = field(init=False)
     history: HistoryRecord = field(init=False)
     recent: Recent = field(default_factory=Recent)
+    exclusions: Exclusions = field(init=False)
 
     def __post_init__(self) -> None:
         """Build the model once and load the history."""
         self.model = FlatModel(self.context.manifest.model)
         self.history = load_history(self.folder)
+        self.exclusions = Exclusions.load(self.folder)
 
     def score(
         self,
@@ -97,8 +113,12 @@ class Scorer:
         deadline: float,
         on_progress: Callable[[int, int], None],
         stopped: Callable[[], bool],
+        suspects: Suspects | None = None,
     ) -> Scored | None:
         """Measure the accepted contributions and weigh them; None when told to stop.
+
+        Where the last aggregate did harm, nothing is measured: the vector votes to take it back. Where `suspects` are
+        given, those of an aggregate that was taken back, it is first measured who of them made it harmful.
 
         What is not measured when `deadline` (of `time.monotonic`) has come gets no weight: the vector abstains there.
         Only who is in the sample is measured, in its order.
@@ -108,6 +128,17 @@ class Scorer:
         manifest = self.context.manifest
         random_ids, own_ids = self._ids(seeds, intake)
         random_tokens = self.dataset.sequences(random_ids)
+        before = self._losses_before(state, random_tokens)
+        self.model.load(to_float(state.values))
+        base = sequence_losses(self.model.module, random_tokens)
+        harm = None if before is None else harm_done(base, before)
+        if harm is not None and votes_to_take_back(harm, manifest):
+            log.warning("the last aggregate did harm", round=seeds.round, nats=round(harm, 6))
+            return self._take_back(seeds, intake, float(capped(base).mean()), harm)
+        found = self._inquire(seeds, state, suspects, random_tokens, deadline, stopped)
+        exclusions = self._exclusions_after(seeds, suspects, found)
+        shut_out = exclusions.slots(seeds.round, seeds.owners)
+        last_consensus = {slot: weight for slot, weight in last_consensus.items() if slot not in shut_out}
         updates = clip_scales(intake.accepted, last_consensus)
         clusters = find_clusters(
             updates,
@@ -118,8 +149,6 @@ class Scorer:
             earlier=[*self.recent.earlier(seeds.settled_round, last_consensus), *last_aggregate(state)],
         )
         self.recent.keep(intake.round, updates)
-        before = self._losses_before(state, random_tokens)
-        self.model.load(to_float(state.values))
         order = sorted(updates) if seeds.sample is None else [slot for slot in seeds.sample.slots if slot in updates]
 
         def out_of_time() -> bool:
@@ -141,11 +170,12 @@ class Scorer:
             on_progress=on_progress,
             should_stop=out_of_time,
             order=order,
+            base_losses=base,
         )
         if stopped():
             return None
-        harm = None if before is None else health(measured.base_losses, before)
-        return self._weigh(seeds, intake, last_consensus, clusters, measured, harm, early or slopes())
+        inquest = Inquest(found, shut_out, exclusions)
+        return self._weigh(seeds, intake, last_consensus, clusters, measured, harm, early or slopes(), inquest)
 
     def remember(self, number: int, scored: Scored) -> None:
         """Make a round's scores part of the history, on disk first; a round that is scored again counts once."""
@@ -155,6 +185,9 @@ class Scorer:
         record = self.history.with_round(number, after)
         replace_file(self.folder / "history.json", json.dumps(record.to_dict()).encode())
         self.history = record
+        if scored.exclusions != self.exclusions:
+            scored.exclusions.save(self.folder)
+            self.exclusions = scored.exclusions
 
     def _weigh(
         self,
@@ -165,6 +198,7 @@ class Scorer:
         measured: RoundMeasurement,
         harm: float | None,
         first_order: dict[int, float],
+        inquest: Inquest,
     ) -> Scored:
         spec = self.context.manifest.scoring
         shares = {} if seeds.sample is None else seeds.sample.shares
@@ -184,6 +218,7 @@ class Scorer:
             unmeasured=unmeasured,
             shares=shares,
         )
+        scores = exclude(scores, inquest.shut_out)
         abstained = intake.unavailable | unmeasured
         vector = weight_vector(seeds.trainer_slots, scores.verdicts, measured.base_loss, harm, abstained, spec)
         record = evidence(
@@ -199,7 +234,56 @@ class Scorer:
             first_order=first_order,
             shares=shares,
         )
-        return Scored(vector, evidence_bytes(record), scores, seeds.owners)
+        if inquest.found is not None:
+            record["leave_one_out"] = inquest.found.to_dict()
+        return Scored(vector, evidence_bytes(record), scores, seeds.owners, inquest.exclusions)
+
+    def _take_back(self, seeds: RoundSeeds, intake: Intake, base_loss: float, harm: float) -> Scored:
+        """Vote to take the last aggregate back; the round's contributions are not judged."""
+        revealed = set(intake.accepted) | intake.unavailable
+        verdicts = take_back_verdicts(revealed, seeds.commit_order, intake.refused)
+        record = evidence(
+            round_number=seeds.round,
+            eval_seed=seeds.eval_seed,
+            base_loss=base_loss,
+            health=harm,
+            measurements={},
+            verdicts=verdicts,
+            clusters=Clusters(),
+            cids=intake.cids,
+        )
+        vector = take_back_vector(seeds.trainer_slots, base_loss, harm, self.context.manifest.scoring)
+        scores = RoundScores(verdicts, ScoreHistory(), GapReference())
+        return Scored(vector, evidence_bytes(record), scores, seeds.owners, self.exclusions)
+
+    def _inquire(
+        self,
+        seeds: RoundSeeds,
+        state: StateFollower,
+        suspects: Suspects | None,
+        tokens: np.ndarray,
+        deadline: float,
+        stopped: Callable[[], bool],
+    ) -> LeaveOneOut | None:
+        """Find out who made the aggregate harmful that was taken back, in a third of the time that there is."""
+        if suspects is None:
+            return None
+        now = time.monotonic()
+        end = now + max(0.0, deadline - now) / 3
+
+        def out_of_time() -> bool:
+            return stopped() or time.monotonic() >= end
+
+        outer = self.context.manifest.outer
+        found = leave_one_out(self.model, state.state, suspects.round, suspects.updates, tokens, outer, out_of_time)
+        log.warning("looked for who did harm", round=seeds.round, taken_back=suspects.round, guilty=list(found.guilty))
+        return found
+
+    def _exclusions_after(self, seeds: RoundSeeds, suspects: Suspects | None, found: LeaveOneOut | None) -> Exclusions:
+        if suspects is None or found is None:
+            return self.exclusions
+        until = seeds.round + self.context.manifest.rollback.exclusion_rounds - 1
+        return self.exclusions.extended([suspects.owners[slot] for slot in found.guilty], until)
 
     def _ids(self, seeds: RoundSeeds, intake: Intake) -> tuple[np.ndarray, dict[int, np.ndarray]]:
         manifest = self.context.manifest

@@ -12,6 +12,7 @@ import structlog
 from emerit.chain.records import SettledRound
 from emerit.chain.transactions import Sender
 from emerit.codec.aggregate import encode_aggregate
+from emerit.codec.take_back import encode_take_back
 from emerit.errors import ChainError, UnavailableError
 from emerit.model.table import parameter_count, table_hash
 from emerit.protocol.eip712 import header_hash
@@ -34,6 +35,7 @@ from emerit_validator.ballot import Ballot
 from emerit_validator.checkpoints import CheckpointKeeper
 from emerit_validator.chores import Turns, attempt
 from emerit_validator.duties import Duties
+from emerit_validator.inquest import find_suspects
 from emerit_validator.intake import Intake, intake_seconds
 from emerit_validator.scorer import Scorer
 
@@ -150,13 +152,16 @@ class ValidatorNode:
         pending = self.ballot.resume(status)
         if pending is not None:
             self.ballot.reveal(pending)
+        suspects = None
+        if pending is None:
+            suspects = find_suspects(self.context, self.loop, self.ledger, number, self.follower.root)
         intake = self.take_in(number)
         if intake is None:
             return "skipped", "stopped" if self.loop.stop.is_set() else "round-over"
         if pending is None:
             trust, coverage = self.ledger.trust(number), self.ledger.coverage(number)
-            known = self.standings(number)
-            pending = self.ballot.vote(number, intake, self.follower, trust, coverage, known)
+            known, judged = self.standings(number), self.ledger.last_judged(number)
+            pending = self.ballot.vote(number, intake, self.follower, trust, coverage, known, judged, suspects)
             if pending is not None:
                 self.ballot.reveal(pending)
         return self.settle_round(number, intake, pending is not None)
@@ -170,7 +175,7 @@ class ValidatorNode:
         """
         settled = self.context.client.state_chain()
         if self.own is not None and self.own.is_next(self.follower, settled):
-            self.follower.adopt(settled[self.follower.settled], self.own.blob)
+            self.follower.adopt(settled, self.own.blob)
             self.own = None
         progress = CatchUp(lambda text: log.info("catching up", progress=text))
         self.follower.advance(settled, on_step=progress, should_stop=self.loop.stop.is_set)
@@ -236,7 +241,7 @@ class ValidatorNode:
         status = self.loop.wait_until(ready, "the round's minimum length, and earlier rounds' settlement")
         if status is None or status.round != number or status.phase is not Phase.SETTLE:
             return "submitted" if revealed else "skipped", "" if revealed else "settled-without-us"
-        hint = self.checkpoints.hint(cid, self.follower.root)
+        hint = self.checkpoints.hint(cid, self.follower)
         self.attest(self.header(number, data, root, hashlib.sha256(blob).digest()), hint, blob)
         return ("submitted", "") if revealed else ("skipped", "scored-too-late")
 
@@ -266,10 +271,16 @@ class ValidatorNode:
     def transition(self, data: RoundData, intake: Intake, number: int) -> tuple[bytes, bytes]:
         """The round's aggregate blob and the state root after it, in integers from revealed data only.
 
+        Where the validators found that the last aggregate did harm, the blob takes it back.
+
         Raises:
             UnavailableError: a contribution that the others admitted could not be fetched here.
         """
         manifest = self.context.manifest
+        undone = self.ledger.take_back(data, manifest.rollback_units)
+        if undone is not None:
+            log.warning("the last aggregate did harm and is taken back", round=number, taken_back=undone.taken_back)
+            return encode_take_back(undone), undone.state_root
         slots = self.ledger.aggregated(data, manifest.outer.max_aggregated)
         missing = [slot for slot in slots if slot not in intake.accepted]
         if missing:

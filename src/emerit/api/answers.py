@@ -105,6 +105,9 @@ class RoundCore(Answer):
     signers: list[Hex] = Field(description="accounts of the validators that signed the last settlement")
     loss: float | None = Field(description="agreed loss before the round, nats a token; null when nobody gave one")
     health: float | None = Field(description="by how much the last aggregate raised the loss, as validators measured")
+    took_back: int | None = Field(
+        description="the round whose aggregate did harm and was taken back in this one, which judged nobody; else null"
+    )
     accepted: int | None = Field(description="contributions with a weight of at least 1")
     rewarded: int | None = Field(description="contributions with a weight above 1, which are paid")
     budget_wei: Wei

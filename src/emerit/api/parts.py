@@ -67,6 +67,7 @@ def _header_part(now: Snapshot, header: Header, item: SettledHeader | None) -> d
     return {
         "round": body.round,
         "attempt": body.attempt,
+        "took_back": now.took_back.get(body.round),
         "fault": fault_name(fallen.fault) if fallen else None,
         "signers": accounts(now, item.signers) if item else [],
         "budget_wei": str(body.budget_wei),

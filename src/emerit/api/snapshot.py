@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from emerit.api.digest import RoundDigest, Tally
+from emerit.chain.records import SettledRound
 from emerit.errors import EmeritError
 from emerit.indexer.chronicle import Chronicle
 from emerit.protocol.feedback import Feedback
 from emerit.protocol.types import ZERO_ADDRESS, RegistryEntry, ReputationParams, Role, Status
 from emerit.run.context import RunContext
 from emerit.run.ledger import SettledEntry
+from emerit.run.rollback import take_backs
 from emerit.run.wide_view import WideView, wide_view
 from emerit.scoring.rating import Rating
 
@@ -78,6 +80,18 @@ class Snapshot:
     evidence_states: Mapping[bytes, str]
     trouble: EmeritError | None
     trust: Trust
+
+    @cached_property
+    def took_back(self) -> Mapping[int, int]:
+        """The round whose aggregate was taken back, by the round that took it back."""
+        firsts = [items[0] for _, items in sorted(self.chronicle.settlements.items())]
+        chain = [
+            SettledRound(
+                each.header, each.aggregate_cid, each.header_hash, each.signer_mask, each.position[0], each.tx_hash
+            )
+            for each in firsts
+        ]
+        return take_backs(chain, self.context.params.initial_state_root)
 
     @property
     def last(self) -> RoundDigest | None:

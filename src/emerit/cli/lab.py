@@ -70,6 +70,8 @@ def run(
     if as_json:
         record: dict[str, Any] = found.to_dict()
         record |= {"final_loss": cell.played.final_loss, "state_root": cell.played.state_root}
+        record["rounds_taken_back"] = [at - 1 for at, item in enumerate(cell.played.rounds) if item.took_back]
+        record["most_harm_nats"] = max(item.harm_nats for item in cell.played.rounds)
         print_json(record | {"settings": dataclasses.asdict(settings)})
         return
     _print(found)

@@ -163,12 +163,15 @@ def show(
     deployment: DeploymentOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a run: phase, members, pool, parameters (--json has all of them)."""
+    """Show a run: phase, members, harmful rounds taken back, pool, parameters (--json has all of them)."""
+    from emerit.run.rollback import take_backs
+
     where = place(rpc_url, run=run, deployment=deployment)
     client = where.run_client(where.chain())
     status, params = client.status(), client.params()
     roles = [entry.role.name for entry in client.registry() if not entry.left_at]
     funded_wei, owed_wei = client.funded(), client.settled_total_wei()
+    undone = take_backs(client.state_chain(), params.initial_state_root)
     record: dict[str, Any] = {
         "run": client.address,
         "sponsor": client.sponsor(),
@@ -177,6 +180,7 @@ def show(
         "trainers": roles.count("TRAINER"),
         "validators": roles.count("VALIDATOR"),
         "settled_rounds": len(client.pay_chain()),
+        "took_back": {str(number): taken for number, taken in undone.items()},
         "max_rounds": params.max_rounds,
         "funded_wei": str(funded_wei),
         "earned_wei": str(owed_wei),
@@ -194,6 +198,7 @@ def show(
             "trainers": f"{record['trainers']} (starts with {params.min_trainers})",
             "validators": f"{record['validators']} (starts with {params.min_validators})",
             "settled": f"{record['settled_rounds']} rounds of {params.max_rounds or 'as many as the sponsor wants'}",
+            "taken back": ", ".join(f"round {taken} in round {number}" for number, taken in undone.items()) or "none",
             "pool": f"{tokens(funded_wei)} funded, {tokens(owed_wei)} earned, {tokens(client.refunded())} refunded",
             "closed": "yes" if status.closed else "no",
         }

@@ -52,6 +52,9 @@ class NoiseWorker:
     def returned(self, round_number: int, update: SparseUpdate) -> None:
         """Nothing to take back."""
 
+    def forget(self) -> None:
+        """Nothing to forget."""
+
     def save(self) -> None:
         """Nothing to remember."""
 
@@ -81,6 +84,10 @@ class SybilLeader:
     def returned(self, round_number: int, update: SparseUpdate) -> None:
         """The honest part keeps its error feedback."""
         self.honest.returned(round_number, update)
+
+    def forget(self) -> None:
+        """The honest part forgets."""
+        self.honest.forget()
 
     def save(self) -> None:
         """Keep the honest worker's memory."""
@@ -118,6 +125,9 @@ class SybilFollower:
 
     def returned(self, round_number: int, update: SparseUpdate) -> None:
         """Nothing to take back."""
+
+    def forget(self) -> None:
+        """Nothing to forget."""
 
     def save(self) -> None:
         """Nothing to remember."""

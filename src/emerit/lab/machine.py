@@ -53,6 +53,10 @@ class Machine:
         """Take back what a round sent and the run did not apply."""
         self._feedback.give_back(update, number)
 
+    def forget(self) -> None:
+        """Drop what was not sent yet: an aggregate was taken back."""
+        self._feedback = ErrorFeedback(self._feedback.beta)
+
 
 def compressed(manifest: Manifest, number: int, dense: NDArray[np.float32]) -> SparseUpdate:
     """Return what the run's codec makes of float32[P] in a round, without any memory."""

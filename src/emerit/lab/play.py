@@ -21,10 +21,12 @@ from emerit.lab.machine import Machine
 from emerit.lab.view import PastRound, RoundView, Seen, VoteView
 from emerit.model.flat import FlatModel
 from emerit.model.table import table_hash
-from emerit.protocol.consensus import aggregated_slots
+from emerit.protocol import minifloat
+from emerit.protocol.consensus import Votes, aggregated_slots
+from emerit.protocol.rollback import takes_back
 from emerit.protocol.seeds import derive
 from emerit.protocol.settlement import Settlement, SettlementInputs, settle
-from emerit.protocol.types import ZERO_HASH, Leaf
+from emerit.protocol.types import HEALTH_LANE, ZERO_HASH, Leaf
 from emerit.scoring.fast_checks import check_not_empty
 from emerit.scoring.losses import sequence_losses
 from emerit.training.last_step import LastStep
@@ -41,13 +43,19 @@ OnRound = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """What a round came to: amounts by registry index, the others by trainer slot (those that sent something)."""
+    """What a round came to: amounts by registry index, the others by trainer slot (those that sent something).
+
+    `took_back` says that it took the aggregate of the round before back, and judged nobody; `harm_nats` is the honest
+    validators' health lane.
+    """
 
     codes: dict[int, str]
     weights: dict[int, int]
     amounts_wei: list[int]
     validator_outcomes: list[str]
     loss: float
+    took_back: bool = False
+    harm_nats: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,8 @@ class Played:
                 item["amounts_wei"],
                 item["validator_outcomes"],
                 item["loss"],
+                item.get("took_back", False),
+                item.get("harm_nats", 0.0),
             )
             for item in data["rounds"]
         ]
@@ -138,6 +148,7 @@ class Play:
     past: list[PastRound] = field(default_factory=list)
     leaves: tuple[Leaf, ...] = ()
     before: NDArray[np.int32] | None = None
+    last: LastStep | None = None
     previous_hash: bytes = ZERO_HASH
 
     def __post_init__(self) -> None:
@@ -153,11 +164,12 @@ class Play:
         """Play one round."""
         seen = self._reveals(number)
         opinion = self.defence.weigh(seen)
-        settlement = self._settle(number, self._votes(number, opinion), seen)
-        step = self._advance(number, seen, settlement)
-        self.past.append(
-            PastRound(number, seen.updates, step, settlement.weights, settlement.consensus.base_loss),
-        )
+        vectors = self._votes(number, opinion)
+        settlement = self._settle(number, vectors, seen)
+        took_back = self._takes_back(number, vectors)
+        step = self._take_back() if took_back else self._advance(number, seen, settlement)
+        base_loss = settlement.consensus.base_loss
+        self.past.append(PastRound(number, seen.updates, step, settlement.weights, base_loss, took_back))
         revealed = set(seen.updates) | set(seen.refused)
         return RoundRecord(
             {slot: opinion.codes.get(slot, "") for slot in sorted(revealed)},
@@ -165,7 +177,13 @@ class Play:
             list(settlement.amounts_wei),
             [str(settlement.validator_outcomes[slot]) for slot in range(self.arena.settings.validators)],
             self.loss(CURVE_SEQUENCES),
+            took_back,
+            self._harm_nats(opinion),
         )
+
+    def _harm_nats(self, opinion: Opinion) -> float:
+        code = opinion.vector[HEALTH_LANE]
+        return 0.0 if code == minifloat.ABSTAIN else minifloat.decode(code) * self.arena.manifest.scoring.loss_unit
 
     def loss(self, sequences: int | None = None) -> float:
         """Return the state's loss on held-out sequences, evenly spread, in nats per token."""
@@ -191,10 +209,11 @@ class Play:
                 updates[slot] = self._checked(number, slot, sent[slot])
             except RefusedError as error:
                 refused[slot] = error.code
-        trust = dict(enumerate(self.past[-1].weights)) if self.past else {}
+        judged = next((past for past in reversed(self.past) if not past.took_back), None)
+        trust = dict(enumerate(judged.weights)) if judged else {}
         order = self._commit_order(number, sorted(sent))
-        values = self.state.values
-        return Seen(number, values, self.before, updates, refused, order, trust, self.past, self.arena)
+        values, momentum = self.state.values, self.state.momentum
+        return Seen(number, values, self.before, updates, refused, order, trust, self.past, self.arena, momentum)
 
     def _checked(self, number: int, slot: int, sent: Sent) -> SparseUpdate:
         expected = self.arena.expectation(number, slot, self.root)
@@ -281,13 +300,29 @@ class Play:
             if slot not in slots:
                 machine.returned(number, self._sent[slot])
         self.before = self.state.values
-        self.state, last = LastStep.take(
+        self.state, self.last = LastStep.take(
             self.state, step.positions, step.deltas, manifest.outer, self._table, self.root
         )
-        self.root = last.root_after
+        self.root = self.last.root_after
         dense = np.zeros(size, dtype=np.float32)
         dense[step.positions] = step.deltas * UNIT
         return dense
+
+    def _takes_back(self, number: int, vectors: dict[int, tuple[int, ...]]) -> bool:
+        members = self.arena.members(number)
+        votes = Votes(members.trainer_slots, members.stake_lanes, vectors, members.occupied)
+        return takes_back(votes, self.arena.manifest.rollback_units, is_possible=self.last is not None)
+
+    def _take_back(self) -> NDArray[np.float32]:
+        """Return to the state before the last aggregate; return what that subtracts, float32[P]."""
+        assert self.last is not None
+        now = self.state
+        self.state = self.last.taken_back(now, self.arena.manifest.outer, self._table)
+        self.root, self.last, self.before = self.last.root_before, None, None
+        for machine in self.cast.workers.values():
+            machine.forget()
+        change = np.subtract(now.values, self.state.values, dtype=np.int64)
+        return (change * UNIT).astype(np.float32)
 
     def _random(self, what: str, number: int) -> np.random.Generator:
         digest = hashlib.sha256(f"emerit/lab/{what}/{self.arena.settings.seed}/{number}".encode()).digest()

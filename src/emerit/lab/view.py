@@ -23,6 +23,7 @@ class PastRound:
         step: float32[P], what was subtracted from the weights.
         weights: consensus weight of each trainer slot.
         base_loss: median base loss in loss units, None where nobody gave one.
+        took_back: whether it took the aggregate of the round before back, and judged nobody.
     """
 
     number: int
@@ -30,6 +31,7 @@ class PastRound:
     step: NDArray[np.float32]
     weights: tuple[int, ...]
     base_loss: int | None
+    took_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,12 +111,14 @@ class Seen:
     """A round as a defence sees it: all that is public once the reveals are in.
 
     Attributes:
-        values: int32[P], the settled state; `before` is the one before the last aggregate, None in the first round.
+        values: int32[P], the settled state; `before` is the one before the last aggregate, None in the first round and
+            after one that took an aggregate back.
         updates: by trainer slot, what could be decoded.
         refused: code by slot of the others that revealed something.
         commit_order: place of every slot's commitment.
         trust: last consensus weight of each trainer slot, empty before the first.
         past: the rounds before, oldest first.
+        momentum: int32[P], the state's outer momentum, None where the run has none.
     """
 
     number: int
@@ -126,6 +130,7 @@ class Seen:
     trust: Mapping[int, int]
     past: Sequence[PastRound]
     arena: Arena
+    momentum: NDArray[np.int32] | None = None
 
     def random_text(self) -> Text:
         """Return the sequences [n, T + 1] that the round is evaluated on."""

@@ -310,6 +310,25 @@ class CheckpointSpec(_Checked):
 
 
 @dataclass(frozen=True)
+class RollbackSpec(_Checked):
+    """When the last aggregate is taken back, and what becomes of those that did the harm.
+
+    It is taken back when the agreed health is above `limit_nats` (0: never). Who made it harmful is neither paid nor
+    aggregated for `exclusion_rounds` rounds.
+    """
+
+    limit_nats: Annotated[float, Bounded(0.0, 100.0)] = 0.1
+    exclusion_rounds: Annotated[int, Bounded(0, _UINT32)] = 20
+
+    def limit_units(self, loss_unit: float) -> int:
+        """Return the limit in units of `loss_unit` nats, as the health lane counts; 0 is never."""
+        return round(self.limit_nats / loss_unit)
+
+
+DEFAULT_ROLLBACK: Final = RollbackSpec()
+
+
+@dataclass(frozen=True)
 class Manifest(_Checked):
     """A run's manifest; `to_bytes` is what is published and hashed, `from_bytes` its strict reader."""
 
@@ -327,6 +346,7 @@ class Manifest(_Checked):
     reputation: ReputationSpec
     limits: LimitsSpec
     checkpoint: CheckpointSpec
+    rollback: RollbackSpec = DEFAULT_ROLLBACK
 
     def _check_together(self) -> None:
         if self.corpus.sequence_tokens != self.model.context + 1:
@@ -337,6 +357,8 @@ class Manifest(_Checked):
             refuse(INVALID, "corpus.token_bytes", f"must be {self.tokenizer.token_bytes} with this tokenizer.")
         if self.scoring.own_sequences > self.training.assigned_sequences:
             refuse(INVALID, "scoring.own_sequences", "must not exceed training.assigned_sequences.")
+        if self.rollback.limit_nats and not self.rollback_units:
+            refuse(INVALID, "rollback.limit_nats", "must be 0 or at least half of scoring.loss_unit.")
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
@@ -359,6 +381,11 @@ class Manifest(_Checked):
     def sha256(self) -> bytes:
         """Return the SHA-256 of the canonical JSON, which stands on chain as `manifestHash`."""
         return hashlib.sha256(self.to_bytes()).digest()
+
+    @property
+    def rollback_units(self) -> int:
+        """The health, in loss units, above which the last aggregate is taken back; 0 is never."""
+        return self.rollback.limit_units(self.scoring.loss_unit)
 
     @property
     def initial_seed_bytes(self) -> bytes:

@@ -21,6 +21,7 @@ from emerit import PROTOCOL_VERSION
 from emerit.errors import UsageError
 from emerit.protocol.manifest import (
     BYTE_TOKENS,
+    DEFAULT_ROLLBACK,
     CheckpointSpec,
     CodecSpec,
     CorpusSpec,
@@ -29,6 +30,7 @@ from emerit.protocol.manifest import (
     ModelSpec,
     OuterSpec,
     ReputationSpec,
+    RollbackSpec,
     ScoringSpec,
     TokenizerSpec,
     TrainingSpec,
@@ -68,6 +70,7 @@ class Preset:
     reputation: ReputationSpec
     limits: LimitsSpec
     checkpoint: CheckpointSpec
+    rollback: RollbackSpec = DEFAULT_ROLLBACK
 
     def changed(self, training: Mapping[str, Any], outer: Mapping[str, Any]) -> Preset:
         """Return the preset with some fields of its `TrainingSpec` and `OuterSpec` changed.
@@ -110,6 +113,7 @@ class Preset:
             reputation=self.reputation,
             limits=self.limits,
             checkpoint=self.checkpoint,
+            rollback=self.rollback,
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from emerit.chain.records import SettledRound
 from emerit.chain.run_client import RunClient
+from emerit.codec.take_back import encode_take_back
 from emerit.errors import EmeritError, StateError, UnavailableError
 from emerit.protocol.challenges import Challenge, Settled, also_proven, find_faults, find_leaf_fault
 from emerit.protocol.types import Fault, Leaf
@@ -157,7 +158,10 @@ class StateAudit:
         return Finding(item.round, item.attempt, what, NO_LEAF, "", have, want)
 
     def _aggregate(self, item: SettledRound) -> str | None:
-        """Return the hash of the aggregate that the admitted contributions give, None where one cannot be had."""
+        """Return the hash of what follows from the votes and the admitted contributions, None where one cannot be had.
+
+        That is the aggregate, or the bytes that take the last one back.
+        """
         from emerit.codec.aggregate import encode_aggregate
         from emerit.codec.blob import decode_blob
         from emerit.model.table import parameter_count
@@ -165,6 +169,9 @@ class StateAudit:
         from emerit.training.aggregate import aggregate
 
         manifest, data = self._context.manifest, self._ledger.data(item.round)
+        undone = self._ledger.take_back(data, manifest.rollback_units)
+        if undone is not None:
+            return _hex(hashlib.sha256(encode_take_back(undone)).digest())
         slots = self._ledger.aggregated(data, manifest.outer.max_aggregated)
         limit, updates = most_blob_bytes(manifest, item.round), []
         for reveal in sorted(data.contributions, key=lambda each: each.slot):

@@ -22,6 +22,7 @@ from emerit.ipfs.client import BlobStore
 from emerit.protocol.hints import Hint
 from emerit.protocol.manifest import ModelSpec
 from emerit.run.context import RunContext
+from emerit.run.rollback import take_back_at
 from emerit.training.checkpoint import checkpoint_bytes, checkpoint_size, read_checkpoint
 from emerit.training.state import ModelState
 
@@ -60,7 +61,8 @@ def newest(context: RunContext, chain: Sequence[SettledRound], have: int) -> tup
     """Return the newest checkpoint that can be had and verified: settled rounds and state; None without one.
 
     Looks only for one that is at least a checkpoint's distance ahead of `have` settled rounds: what is nearer is
-    sooner replayed. The older ones follow when the newest is wrong, withheld, or too large.
+    sooner replayed. The older ones follow when the newest is wrong, withheld, or too large. The state that the next
+    settled round left by taking an aggregate back is passed over: from it nobody gets to the one before.
 
     Args:
         chain: the run's state chain, the first settlement of each round in order.
@@ -69,7 +71,12 @@ def newest(context: RunContext, chain: Sequence[SettledRound], have: int) -> tup
     has_momentum = context.manifest.outer.has_momentum
     # What is known of the state after n settled rounds is in the header that settles the next one.
     tried = 0
-    places = [place for place in range(len(chain) - 1, 0, -1) if is_due(place, every) and place - have >= every]
+    first = context.params.initial_state_root
+    places = [
+        place
+        for place in range(len(chain) - 1, 0, -1)
+        if is_due(place, every) and place - have >= every and take_back_at(chain, place, first) is None
+    ]
     for place in places[:MOST_STATES]:
         root = chain[place - 1].header.body.state_root
         for cid in _named(context, chain[place]):

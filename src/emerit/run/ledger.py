@@ -13,13 +13,16 @@ from dataclasses import dataclass, field, replace
 
 from emerit.chain.records import OpenedRound, SettledRound
 from emerit.chain.run_client import RunClient
+from emerit.codec.take_back import TakeBack
 from emerit.errors import StateError, UnavailableError
 from emerit.protocol.challenges import Facts, Settled
 from emerit.protocol.commitments import unpack_vector
 from emerit.protocol.consensus import Consensus, Votes, aggregated_slots, reach_consensus
 from emerit.protocol.registry import Members
+from emerit.protocol.rollback import takes_back
 from emerit.protocol.settlement import Settlement, SettlementInputs, settle
 from emerit.protocol.types import ZERO_HASH, ContributionReveal, Leaf, RegistryEntry, RunParams, WeightReveal
+from emerit.run.rollback import next_take_back, take_back_at
 
 
 @dataclass(frozen=True)
@@ -247,12 +250,15 @@ class Ledger:
         )
 
     def trust(self, round_number: int) -> dict[int, int]:
-        """Return the last agreed weight of each trainer slot that has the same member in this round as it had then."""
-        before = [item.round for item in self.client.state_chain() if item.round < round_number]
-        if not before:
+        """Return the last agreed weight of each trainer slot that has the same member in this round as it had then.
+
+        A round that took the last aggregate back judged nobody: the one before it counts.
+        """
+        judged = self.last_judged(round_number)
+        if judged is None:
             return {}
         registry = self.client.registry()
-        last, now = self.data(before[-1], registry), self.client.members_in(round_number, registry)
+        last, now = self.data(judged, registry), self.client.members_in(round_number, registry)
         weights = _consensus(last).weights
         return {
             slot: weight
@@ -261,16 +267,41 @@ class Ledger:
         }
 
     def coverage(self, round_number: int) -> tuple[int, int]:
-        """Return how many contributions of the last settled round two thirds of the stake voted on, and how many all.
+        """Return how many contributions of the last round that judged any two thirds of the stake voted on, and how
+        many there were.
 
         (0, 0) before the first.
         """
-        before = [item.round for item in self.client.state_chain() if item.round < round_number]
-        if not before:
+        judged = self.last_judged(round_number)
+        if judged is None:
             return 0, 0
-        last = self.data(before[-1])
+        last = self.data(judged)
         covered, revealed = _consensus(last).covered, {item.slot for item in last.contributions}
         return sum(covered[slot] for slot in revealed), len(revealed)
+
+    def last_judged(self, round_number: int) -> int | None:
+        """Return the last settled round before this one whose contributions were judged, None if there is none.
+
+        A round that took the last aggregate back is passed over.
+        """
+        chain = self._chain_before(round_number)
+        if chain and take_back_at(chain, len(chain) - 1, self.params.initial_state_root) is not None:
+            chain.pop()
+        return chain[-1].round if chain else None
+
+    def taken_back_before(self, round_number: int) -> TakeBack | None:
+        """Return what the last settled round before this one took back, None if it applied an aggregate."""
+        chain = self._chain_before(round_number)
+        return take_back_at(chain, len(chain) - 1, self.params.initial_state_root) if chain else None
+
+    def take_back(self, data: RoundData, limit_units: int) -> TakeBack | None:
+        """Return what a round takes back (`emerit.protocol.rollback`), None if it applies an aggregate of its own."""
+        number = data.opened.round
+        item = next_take_back(self._chain_before(number), number, self.params.initial_state_root)
+        return item if takes_back(_votes(data), limit_units, is_possible=item is not None) else None
+
+    def _chain_before(self, round_number: int) -> list[SettledRound]:
+        return [item for item in self.client.state_chain() if item.round < round_number]
 
     def aggregated(self, data: RoundData, max_aggregated: int) -> tuple[int, ...]:
         """Return the trainer slots whose contributions a round applies to the state, ascending."""
@@ -315,9 +346,13 @@ class Ledger:
         return leaves[index], entry.settlement.tree.proof(index)
 
 
-def _consensus(data: RoundData) -> Consensus:
+def _votes(data: RoundData) -> Votes:
     members = data.members
-    return reach_consensus(Votes(members.trainer_slots, members.stake_lanes, data.vectors, members.occupied))
+    return Votes(members.trainer_slots, members.stake_lanes, data.vectors, members.occupied)
+
+
+def _consensus(data: RoundData) -> Consensus:
+    return reach_consensus(_votes(data))
 
 
 def _index(entry: RegistryEntry | None) -> int | None:

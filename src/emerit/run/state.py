@@ -24,6 +24,7 @@ from emerit.protocol.hints import Hint
 from emerit.run.checkpoints import newest
 from emerit.run.context import RunContext
 from emerit.run.contributions import most_aggregate_bytes
+from emerit.run.rollback import take_back_at
 from emerit.training.last_step import LastStep
 from emerit.training.local_state import LocalState
 from emerit.training.outer import check_momentum
@@ -113,7 +114,9 @@ class StateFollower:
         on_step: Callable[[int, int], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> int:
-        """Apply the aggregates of the settled rounds not yet applied; return how many were.
+        """Follow the settled rounds not yet followed; return how many were.
+
+        An aggregate that the next settled round took back is neither fetched nor applied, where that is known by then.
 
         Args:
             settled: the run's state chain: the first settlement of each round, in order. A challenge of its header
@@ -130,22 +133,24 @@ class StateFollower:
             else:
                 self._restart()
         self._skip_to_checkpoint(settled)
-        applied = 0
+        start, steps = self.settled, 0
         while self.settled < len(settled) and not should_stop():
-            item = settled[self.settled]
-            self._apply(item, self._fetch_aggregate(item))
-            applied += 1
-            if applied % SAVE_EVERY == 0:
+            self._follow_next(settled)
+            steps += 1
+            if steps % SAVE_EVERY == 0:
                 self.save()
             if on_step is not None:
                 on_step(self.settled, len(settled))
-        if applied:
+        if steps:
             self.save()
-        return applied
+        return max(0, self.settled - start)
 
-    def adopt(self, item: SettledRound, aggregate_blob: bytes) -> None:
-        """Apply an aggregate that this node computed itself, once its header has settled."""
-        self._apply(item, aggregate_blob)
+    def adopt(self, settled: Sequence[SettledRound], aggregate_blob: bytes) -> None:
+        """Apply the next aggregate of the state chain, which this node computed itself, once its header has settled."""
+        if take_back_at(settled, self.settled, self._first_root) is not None:
+            self._follow_next(settled)
+        else:
+            self._apply(settled[self.settled], aggregate_blob)
         self.save()
 
     def save(self) -> None:
@@ -169,6 +174,42 @@ class StateFollower:
         before = self.last.taken_back(self.state, manifest.outer, table_hash(manifest.model))
         self.root, self.settled = self.last.root_before, self.settled - 1
         self.values, self.momentum, self.previous, self.last = before.values, before.momentum, None, None
+
+    @property
+    def _first_root(self) -> bytes:
+        return self.context.params.initial_state_root
+
+    def _follow_next(self, settled: Sequence[SettledRound]) -> None:
+        """Go on by the next settled round; by two where the second takes the first back."""
+        place = self.settled
+        undone = take_back_at(settled, place + 1, self._first_root) if place + 1 < len(settled) else None
+        if undone is not None:
+            self._check_root(settled[place + 1], self.root)
+            self._stay_after(settled[place + 1], place + 2)
+        elif take_back_at(settled, place, self._first_root) is None:
+            self._apply(settled[place], self._fetch_aggregate(settled[place]))
+        elif self.last is None:  # nothing is kept to undo it with: start before what was taken back
+            log.warning("the last aggregate was taken back and cannot be undone here; replaying")
+            self._restart()
+            self._skip_to_checkpoint(settled)
+        else:
+            self._check_root(settled[place], self.last.root_before)
+            self.take_back()
+            self._stay_after(settled[place], place + 1)
+
+    def _stay_after(self, item: SettledRound, settled: int) -> None:
+        """Count a take-back as settled: the state is the one before what it took back, and nothing before is kept."""
+        self.settled, self.previous, self.last = settled, None, None
+        log.warning("an aggregate was taken back", round=item.round, root="0x" + self.root.hex())
+        self._note_root(item.round)
+
+    def _check_root(self, item: SettledRound, root: bytes) -> None:
+        if root != item.header.body.state_root:
+            raise StateError(
+                "state-root-mismatch",
+                f"Round {item.round}: the state after its aggregate has not the signed root.",
+                "Stop and report it: either this machine computes wrongly or two thirds of the stake lied.",
+            )
 
     def _recall(self, path: Path) -> None:
         """After a restart: the last step and the weights before it, where they were kept and fit the state."""
@@ -248,12 +289,7 @@ class StateFollower:
         after, last = LastStep.take(
             self.state, step.positions, step.deltas, manifest.outer, table_hash(manifest.model), self.root
         )
-        if last.root_after != item.header.body.state_root:
-            raise StateError(
-                "state-root-mismatch",
-                f"Round {item.round}: the state after its aggregate has not the signed root.",
-                "Stop and report it: either this machine computes wrongly or two thirds of the stake lied.",
-            )
+        self._check_root(item, last.root_after)
         self.previous, self.values, self.momentum = self.values, after.values, after.momentum
         self.root, self.last = last.root_after, last
         self.settled += 1

@@ -48,10 +48,12 @@ def evaluate_round(
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
     order: Sequence[int] | None = None,
+    base_losses: NDArray[np.float64] | None = None,
 ) -> RoundMeasurement:
     """Measure the updates (by trainer slot, scales already clipped) on the state that `model` holds.
 
     `order` says which slots are measured, the first ones first; without it all are, in the order of their numbers.
+    `base_losses` float64[n] are those of the random sequences at this state, where they are known already.
 
     `random_tokens` [n, T + 1] are the same for all, `own_tokens[slot]` [m, T + 1] are a sample of what
     that trainer was assigned; n and m are at least 2. Costs two passes over the random sequences for the round, and
@@ -60,7 +62,7 @@ def evaluate_round(
 
     Raises StateError `state-loss-not-finite` when the state itself has no finite loss.
     """
-    base = sequence_losses(model.module, random_tokens)
+    base = sequence_losses(model.module, random_tokens) if base_losses is None else base_losses
     if not np.isfinite(base).all():
         raise StateError(
             "state-loss-not-finite",

@@ -18,6 +18,8 @@ NOT_FINITE: Final = "not-finite"
 UNAVAILABLE: Final = "unavailable"
 NOT_REVEALED: Final = "not-revealed"
 NO_ROOM: Final = "no-room"
+TAKEN_BACK: Final = "taken-back"
+HARMFUL: Final = "harmful"
 
 _OTHER_PLACE: Final = "It was made for another {}, so it was refused."
 
@@ -35,6 +37,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         UNAVAILABLE: "The validator could not fetch it in time and abstained; that is not held against its author.",
         NOT_REVEALED: "The trainer revealed no contribution in this round.",
         NO_ROOM: "The run's text has no sequences left for this trainer's slot, so nothing can be worth pay there.",
+        TAKEN_BACK: "The last aggregate did harm; what was made from it is not judged, nor held against its author.",
+        HARMFUL: "Its author made an aggregate harmful that was taken back; for some rounds it is not paid or applied.",
         "content-hash-mismatch": "The bytes behind its CID are not those that the trainer committed to.",
         "undecodable": "Its bytes are not a contribution in the run's format, so it was refused.",
         "blob-too-large": "It is larger than the run allows, so it was refused unread.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,16 @@ from emerit.lab.arena import Arena, Corpus, lab_preset
 from emerit.lab.attack import Attack, ValidatorAttack
 from emerit.lab.catalogue import attacks, defences
 from emerit.lab.cells import Laboratory
+from emerit.lab.defence import Opinion, Step
+from emerit.lab.defences.ours import Ours
 from emerit.lab.play import BUDGET_WEI, Played, play
 from emerit.lab.settings import OURS
+from emerit.lab.view import Seen, VoteView
 from emerit.model.table import parameter_count
 from emerit.plugins import MODELS
+from emerit.protocol import minifloat
+from emerit.protocol.types import RESERVED_LANES
+from emerit.scoring.take_back import take_back_vector
 from tests.unit.lab.builders import arena_of, game, played, small
 from tests.unit.packages import MODEL, install
 
@@ -118,3 +126,92 @@ def test_another_model_and_other_text(tmp_path: Path, monkeypatch: pytest.Monkey
     cell = Laboratory().cell(settings)
     assert set(cell.played.rounds[0].weights) == set(range(6))
     assert cell.played.final_loss < np.log(256)
+
+
+# ---- harmful aggregates
+
+
+class Damaging(Ours):
+    """The run's own rules, but that one round's aggregate is a large random step."""
+
+    def __init__(self, bad: int) -> None:
+        super().__init__()
+        self.bad = bad
+
+    def combine(self, seen: Seen, slots: Sequence[int]) -> Step:
+        if seen.number != self.bad:
+            return super().combine(seen, slots)
+        size = seen.values.size
+        deltas = np.random.default_rng(1).integers(1, 1 << 23, size).astype(np.int32)
+        return np.arange(size), np.where(np.arange(size) % 2 == 0, deltas, -deltas).astype(np.int32)
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_harmful_aggregate_is_taken_back_to_the_bit_and_nobody_is_paid(bad: int, corpus: Corpus) -> None:
+    defence = Damaging(bad)
+    match = game(small(), corpus, defence)
+    roots = [match.root]
+    records = []
+    for number in range(bad + 3):
+        records.append(match.round(number))
+        roots.append(match.root)
+    assert [record.took_back for record in records] == [False] * (bad + 1) + [True, False]
+    assert roots[bad + 2] == roots[bad] != roots[bad + 1]
+    taken = records[bad + 1]
+    assert records[bad].harm_nats < 0.1 < taken.harm_nats
+    assert sum(taken.amounts_wei) == 0 and set(taken.weights.values()) == {0}
+    assert set(taken.codes.values()) == {"taken-back"}
+    assert records[bad].loss > records[bad + 2].loss and sum(records[bad + 2].amounts_wei) > 0
+    assert defence._rollback.found is not None and defence._rollback.found.guilty == ()
+    assert Played.from_dict(json.loads(json.dumps(Played([], [], 0, 0, records, 0.0, "").to_dict()))).rounds == records
+
+
+def test_never_twice_in_a_row(corpus: Corpus) -> None:
+    class Crying(Ours):
+        def weigh(self, seen: Seen) -> Opinion:
+            vector = take_back_vector(seen.arena.settings.trainers, 5.0, 9.0, seen.arena.manifest.scoring)
+            return Opinion(vector, {})
+
+    match = game(small(), corpus, Crying())
+    assert [match.round(number).took_back for number in range(5)] == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize(("fraction", "caused"), [(0.5, False), (0.75, True)])
+def test_half_of_the_validators_cannot_have_an_aggregate_taken_back(
+    fraction: float, caused: bool, corpus: Corpus
+) -> None:
+    class Alarm(ValidatorAttack):
+        name, source, says = "alarm", "this test", "Says in every round that the last aggregate did harm."
+
+        def vote(self, view: VoteView) -> dict[int, tuple[int, ...]]:
+            vector = (view.honest_vector[0], minifloat.MAX_CODE, *[0] * (len(view.honest_vector) - 2))
+            return dict.fromkeys(view.slots, vector)
+
+    settings = small("validator-lazy", rounds=2, fraction=fraction)
+    result = play(arena_of(settings, corpus), Alarm(), Ours())
+    assert len(result.attacking_validators) == 4 * fraction
+    assert [record.took_back for record in result.rounds] == [False, caused]
+
+
+class Admitting(Ours):
+    """Finds harm by the run's own rules, and lets everything else in."""
+
+    def weigh(self, seen: Seen) -> Opinion:
+        opinion = super().weigh(seen)
+        if "taken-back" in opinion.codes.values():
+            return opinion
+        codes = opinion.codes
+        weights = [0 if codes.get(slot) == "harmful" else 100 for slot in range(seen.arena.settings.trainers)]
+        return Opinion((*opinion.vector[:RESERVED_LANES], *map(minifloat.encode, weights)), codes)
+
+
+def test_what_is_good_at_the_trial_step_and_harmful_at_the_full_one_is_taken_back_and_shut_out(corpus: Corpus) -> None:
+    match = game(small("trial-step", rounds=10, seed=3), corpus, Admitting())
+    rollback = replace(match.arena.manifest.rollback, limit_nats=0.01)  # so tiny a model takes little harm
+    match.arena = replace(match.arena, manifest=replace(match.arena.manifest, rollback=rollback))
+    records = [match.round(number) for number in range(7)]
+    assert [record.took_back for record in records] == [False] * 5 + [True, False]
+    assert records[4].loss > records[3].loss and records[5].loss == records[3].loss
+    shut_out = [slot for slot, code in records[6].codes.items() if code == "harmful"]
+    assert shut_out and set(shut_out) <= set(match.cast.attackers)
+    assert all(records[6].weights[slot] == 0 for slot in shut_out)

@@ -14,11 +14,14 @@ import pytest
 
 from emerit.codec.aggregate import encode_aggregate
 from emerit.codec.blob import decode_blob
+from emerit.codec.take_back import encode_take_back
 from emerit.errors import StateError, UnavailableError
 from emerit.ipfs.cid import cid_of
 from emerit.protocol.assignment import assigned_sequences, evaluation_sequences, overlapped_seed
 from emerit.protocol.types import Phase, Status
 from emerit.run.ledger import Ledger
+from emerit.run.pending import load_pending
+from emerit.run.rollback import next_take_back
 from emerit.run.rounds import RoundBook
 from emerit.run.state import StateFollower
 from emerit.run.work import work_seed
@@ -97,6 +100,17 @@ class Contract(Client):
         self.round += 1
         self.phase = Phase.TRAIN
 
+    def take_back(self, node: TrainerNode) -> None:
+        """Take the last aggregate back, and open the next round."""
+        item = next_take_back(self.settled_rounds, self.round, node.context.params.initial_state_root)
+        assert item is not None
+        self.expected_root = item.state_root
+        digest = hashlib.sha256(encode_take_back(item)).digest()
+        header = SimpleNamespace(body=SimpleNamespace(state_root=item.state_root, aggregate_hash=digest))
+        self.settled_rounds.append(SimpleNamespace(header=header, round=self.round, header_hash=b"", aggregate_cid=""))
+        self.round += 1
+        self.phase = Phase.TRAIN
+
 
 class Recorder(HonestWorker):
     """An honest worker that notes when it worked."""
@@ -152,14 +166,20 @@ def make_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int]
     return make
 
 
-def play(node: TrainerNode) -> Contract:
-    """Play some rounds; each settles at the first poll in the Score phase once the node waits for it."""
+def play(node: TrainerNode, taking_back: int | None = None) -> Contract:
+    """Play some rounds; each settles at the first poll in the Score phase once the node waits for it.
+
+    Round `taking_back` takes the aggregate of the round before back.
+    """
     client = cast(Contract, node.context.client)
     waits = node.loop.wait_until
 
     def wait(condition: Any, waiting_for: str, **options: Any) -> Any:
         if waiting_for == "the settlement of this round" and client.phase is Phase.SCORE:
-            client.settle_round(node)
+            if client.round == taking_back:
+                client.take_back(node)
+            else:
+                client.settle_round(node)
         return waits(condition, waiting_for, **options)
 
     node.loop.wait_until = wait  # type: ignore[method-assign]
@@ -286,3 +306,40 @@ def test_a_diverged_optimiser_stops_the_node(make_node: Callable[[int], TrainerN
     model.register_forward_hook(lambda _module, _inputs, logits: logits * float("inf"))
     with pytest.raises(StateError, match="training-diverged"):
         node.work_ahead(1)
+
+
+@pytest.mark.parametrize("overlap", [0, 1])
+def test_after_a_take_back_nothing_made_from_the_bad_state_is_left(
+    make_node: Callable[[int], TrainerNode], overlap: int
+) -> None:
+    node = make_node(overlap)
+    worker = cast(Recorder, node.worker)
+    client = play(node, taking_back=ROUNDS - 1)
+    done = worker.ahead.done
+    assert (done is not None and done.round == ROUNDS) == bool(overlap)
+    assert worker.feedback.buffer is not None and worker.feedback.buffer.any()
+    node.sync()
+    assert node.follower.root == client.settled_rounds[0].header.body.state_root
+    assert worker.ahead.done is worker.ahead.in_flight is None
+    assert worker.feedback.buffer is None
+    assert load_pending(node.folder) is None
+    again = HonestWorker(node.context.manifest, node.folder, b"private")
+    assert again.feedback.buffer is None and again.ahead.done is None
+    assert again.inner.steps_done == worker.inner.steps_done > 0  # the optimiser goes on
+
+    node.play(client.status())  # from the restored state, in the Train phase
+    assert notes(node)[-1 - overlap] == ("work", ROUNDS, f"{ROUNDS}-TRAIN")
+    data = client.store.blobs[client.opened_blobs[ROUNDS]]
+    assert decode_blob(data, node.expectation(ROUNDS, node.follower.root), len(data))
+
+
+def test_work_of_the_round_that_took_back_is_dropped_after_a_restart_too(
+    make_node: Callable[[int], TrainerNode],
+) -> None:
+    node = make_node(0)
+    client = play(node, taking_back=ROUNDS - 1)
+    pending = load_pending(node.folder)
+    assert pending is not None and pending.round == ROUNDS - 1
+    node.follower.advance(client.state_chain())  # it had followed before it was killed
+    node.sync()
+    assert cast(Recorder, node.worker).feedback.buffer is None and load_pending(node.folder) is None

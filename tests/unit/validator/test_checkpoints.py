@@ -35,10 +35,10 @@ def cid_after(run: Run, settled: int) -> str:
 def test_what_is_due_is_published_once_and_named(run: Run, tmp_path: Path) -> None:
     keeper = CheckpointKeeper(run.context, tmp_path)
     state = at(run, 3, tmp_path)
-    assert keeper.hint("QmA", state.root) == "QmA"
+    assert keeper.hint("QmA", state) == "QmA"
     keeper.tend(state)
     cid = cid_after(run, 3)
-    assert Hint.parse(keeper.hint("QmA", state.root)) == Hint("QmA", cid) and cid in run.store.blobs
+    assert Hint.parse(keeper.hint("QmA", state)) == Hint("QmA", cid) and cid in run.store.blobs
     del run.store.blobs[cid]
     keeper.tend(state)
     assert cid not in run.store.blobs, "it is not published again in every round that is played again"
@@ -50,7 +50,7 @@ def test_other_states_are_neither_published_nor_named(run: Run, tmp_path: Path) 
     before = dict(run.store.blobs)
     for settled in (0, 1, 2, 4, 5):
         keeper.tend(at(run, settled, tmp_path))
-        assert keeper.hint("QmA", run.roots[settled]) == "QmA"
+        assert keeper.hint("QmA", at(run, settled, tmp_path)) == "QmA"
     assert run.store.blobs == before
 
 
@@ -59,7 +59,7 @@ def test_two_validators_name_the_same(run: Run, tmp_path: Path) -> None:
     for name in ("one", "two"):
         keeper = CheckpointKeeper(run.context, tmp_path / name)
         keeper.tend(at(run, 6, tmp_path / name))
-        hints.add(keeper.hint("QmA", run.roots[6]))
+        hints.add(keeper.hint("QmA", at(run, 6, tmp_path / name)))
     assert len(hints) == 1
 
 
@@ -97,9 +97,9 @@ def test_a_daemon_that_is_down_costs_the_checkpoint_and_not_the_round(
     with monkeypatch.context() as patch:
         patch.setattr(run.store, "add", down)
         keeper.tend(state)
-        assert keeper.hint("QmA", state.root) == "QmA"
+        assert keeper.hint("QmA", state) == "QmA"
     keeper.tend(state)
-    assert keeper.hint("QmA", state.root) != "QmA"
+    assert keeper.hint("QmA", state) != "QmA"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "5", '{"a": 1}'])

@@ -15,6 +15,8 @@ from emerit.errors import StateError
 from emerit.protocol import minifloat
 from emerit.run.state import StateFollower
 from emerit.scoring.sample import CERTAIN, Sample
+from emerit.training.state import to_float
+from emerit_validator.inquest import FILE, Exclusions, Suspects
 from emerit_validator.intake import Intake
 from emerit_validator.scorer import RoundSeeds, Scored, Scorer, by_slot, load_history
 from tests.unit.validator.stage import ROOT, VALUES, Client, Store, context, loop, update
@@ -38,6 +40,7 @@ class Bench:
         consensus: dict[int, int] | None = None,
         stop_after: int = 99,
         seeds: RoundSeeds = SEEDS,
+        suspects: Suspects | None = None,
     ) -> Scored | None:
         self.measured.clear()
         return self.scorer.score(
@@ -48,6 +51,7 @@ class Bench:
             deadline=deadline,
             on_progress=lambda done, total: self.measured.append(done),
             stopped=lambda: len(self.measured) >= stop_after,
+            suspects=suspects,
         )
 
 
@@ -187,3 +191,96 @@ def test_a_damaged_history_is_named(tmp_path: Path) -> None:
     (tmp_path / "history.json").write_text("{")
     with pytest.raises(StateError, match="history-corrupt"):
         load_history(tmp_path)
+
+
+# ---- harm
+
+
+def damaged() -> np.ndarray:
+    """Weights that predict worse than no training at all."""
+    return VALUES + np.random.default_rng(1).integers(-(1 << 23), 1 << 23, len(VALUES)).astype(np.int32)
+
+
+def test_after_a_harmful_aggregate_nothing_is_measured_and_everybody_gets_0(bench: Bench) -> None:
+    bench.state.values, bench.state.previous = damaged(), VALUES
+    del bench.intake.accepted[5]
+    bench.intake.unavailable.add(4)
+    bench.intake.refused[5] = "blob-gaps"
+    bench.scorer.remember(3, bench_scored(bench))
+    scored = bench.score()
+    assert scored is not None and bench.measured == []
+    limit = bench.scorer.context.manifest.rollback_units
+    assert scored.vector[2:] == (0,) * SLOTS and minifloat.decode(scored.vector[1]) > limit
+    assert minifloat.decode(scored.vector[0]) * 1e-7 == pytest.approx(
+        json.loads(scored.evidence)["base_loss"], rel=1e-3
+    )
+    reasons = {int(slot): view["reason"] for slot, view in json.loads(scored.evidence)["trainers"].items()}
+    assert reasons == dict.fromkeys(range(5), "taken-back") | {5: "blob-gaps"}
+    before = bench.scorer.history.of_rounds_before(4)
+    bench.scorer.remember(4, scored)
+    assert bench.scorer.history.of_rounds_before(5) == before
+
+
+def bench_scored(bench: Bench) -> Scored:
+    """What the bench's contributions are worth at the state before."""
+    values, previous = bench.state.values, bench.state.previous
+    bench.state.values, bench.state.previous = VALUES, None
+    scored = bench.score()
+    bench.state.values, bench.state.previous = values, previous
+    assert scored is not None
+    return scored
+
+
+def test_a_state_without_a_finite_loss_is_voted_back_too(bench: Bench) -> None:
+    bench.state.values, bench.state.previous = damaged(), VALUES
+    model, good = bench.scorer.model, to_float(VALUES)[0]
+    model.module.register_forward_hook(
+        lambda _module, _inputs, logits: logits * (1.0 if model.flat[0] == good else math.nan)
+    )
+    scored = bench.score()
+    assert scored is not None and scored.vector[2:] == (0,) * SLOTS
+    assert json.loads(scored.evidence)["base_loss"] == 1000.0
+
+
+def test_a_run_without_a_limit_never_votes_so(bench: Bench) -> None:
+    bench.state.values, bench.state.previous = damaged(), VALUES
+    manifest = bench.scorer.context.manifest
+    off = dataclasses.replace(manifest, rollback=dataclasses.replace(manifest.rollback, limit_nats=0.0))
+    bench.scorer.context = dataclasses.replace(bench.scorer.context, manifest=off)
+    scored = bench.score()
+    assert scored is not None and len(bench.measured) == SLOTS
+    assert minifloat.decode(scored.vector[1]) > manifest.rollback_units
+
+
+def test_who_made_an_aggregate_harmful_is_shut_out_for_the_stated_rounds(bench: Bench, tmp_path: Path) -> None:
+    huge = dataclasses.replace(update(3), scales=np.full_like(update(3).scales, 0x9800))
+    scored = bench.score(suspects=Suspects(2, {3: huge}, {3: OWNERS[3]}))
+    assert scored is not None
+    record = json.loads(scored.evidence)
+    assert record["leave_one_out"]["guilty"] == [3] and record["leave_one_out"]["round"] == 2
+    assert record["trainers"]["3"]["reason"] == "harmful" and scored.vector[2 + 3] == 0
+    assert scored.scores.history.of(3).balance == -1
+    bench.scorer.remember(4, scored)
+    last = 4 + bench.scorer.context.manifest.rollback.exclusion_rounds - 1
+    again = Scorer(bench.scorer.context, bench.scorer.dataset, tmp_path)
+    assert again.exclusions.until == {OWNERS[3]: last}
+    assert again.exclusions.slots(last, {7: OWNERS[3], 3: 99}) == [7] and not again.exclusions.slots(last + 1, OWNERS)
+    bench.scorer = again
+    later = bench.score(seeds=dataclasses.replace(SEEDS, round=last))
+    after = bench.score(seeds=dataclasses.replace(SEEDS, round=last + 1))
+    assert later is not None and after is not None
+    assert later.scores.verdicts[3].code == "harmful" != after.scores.verdicts[3].code
+
+
+def test_an_innocent_member_is_not_shut_out(bench: Bench) -> None:
+    still = dataclasses.replace(update(3), scales=np.full_like(update(3).scales, 1))
+    scored = bench.score(suspects=Suspects(2, {3: still}, {3: OWNERS[3]}))
+    assert scored is not None and scored.exclusions == Exclusions()
+    assert json.loads(scored.evidence)["leave_one_out"]["guilty"] == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b'{"a": 1}', b'{"1": null}'])
+def test_a_damaged_list_of_the_shut_out_is_reported(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / FILE).write_bytes(damage)
+    with pytest.raises(StateError, match="history-corrupt"):
+        Exclusions.load(tmp_path)

@@ -86,7 +86,7 @@ function Rounds({ rounds }) {
   return html`<div class="scroll"><table id="rounds">
     <thead><tr><th>round</th><th>loss</th><th>contributions</th><th>accepted</th><th>budget EMR</th><th class="text">pay</th><th class="text">state root</th></tr></thead>
     <tbody>${rounds.toReversed().map((r) => html`<tr key=${r.round}>
-      <td><a href=${`v1/rounds/${r.round}`}>${r.round}</a></td><td>${figure(r.loss)}</td><td>${r.contributions ?? "—"}</td>
+      <td><a href=${`v1/rounds/${r.round}`}>${r.round}</a>${r.took_back == null ? "" : ` (takes back ${r.took_back})`}</td><td>${figure(r.loss)}</td><td>${r.contributions ?? "—"}</td>
       <td>${r.accepted ?? "—"}</td><td>${tokens(r.budget_wei)}</td>
       <td class="text">${r.paid ? (r.final ? "final" : "stands") : r.fault ? `lost: ${r.fault}` : "lost"}</td><td class="text"><code>${r.state_root.slice(0, 18)}…</code></td>
     </tr>`)}</tbody></table></div>`;

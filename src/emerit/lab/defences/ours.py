@@ -5,18 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from emerit.lab.defence import Defence, Opinion
+from emerit.lab.rollback import Rollback
 from emerit.lab.view import Seen
 from emerit.model.flat import FlatModel
 from emerit.scoring.compare import aggregate_vector
-from emerit.scoring.evaluate import evaluate_round, health
+from emerit.scoring.evaluate import evaluate_round
 from emerit.scoring.fast_checks import clip_scales
 from emerit.scoring.history import ScoreHistory
-from emerit.scoring.losses import sequence_losses
 from emerit.scoring.recent import Recent
 from emerit.scoring.similarity import AGGREGATE, Earlier, find_clusters
 from emerit.scoring.vector import weight_vector
 from emerit.scoring.weights import score_round
-from emerit.training.state import to_float
 
 
 class Ours(Defence):
@@ -34,12 +33,17 @@ class Ours(Defence):
         self._history = ScoreHistory()
         self._model: FlatModel | None = None
         self._recent = Recent()
+        self._rollback = Rollback()
 
     def weigh(self, seen: Seen) -> Opinion:
         """Measure, compare and weigh as `emerit_validator` does."""
         manifest = seen.arena.manifest
         model = self._model = self._model or FlatModel(manifest.model)
         random_text = seen.random_text()
+        take_back = self._rollback.look(seen, model, random_text)
+        if take_back is not None:
+            return take_back
+        seen = self._rollback.trusted(seen)
         updates = clip_scales(seen.updates, seen.trust)
         clusters = find_clusters(
             updates,
@@ -50,11 +54,6 @@ class Ours(Defence):
             earlier=self._earlier(seen),
         )
         self._recent.keep(seen.number, updates)
-        losses_before = None
-        if seen.before is not None:
-            model.load(to_float(seen.before))
-            losses_before = sequence_losses(model.module, random_text)
-        model.load(to_float(seen.values))
         measured = evaluate_round(
             model,
             updates,
@@ -62,6 +61,7 @@ class Ours(Defence):
             {slot: seen.own_text(slot) for slot in updates},
             manifest.scoring,
             manifest.outer,
+            base_losses=self._rollback.base,
         )
         scores = score_round(
             measured.measurements,
@@ -72,10 +72,10 @@ class Ours(Defence):
             manifest.scoring,
             refused=seen.refused,
         )
+        scores = self._rollback.judged(seen.number, scores)
         self._history = scores.history
-        harm = None if losses_before is None else health(measured.base_losses, losses_before)
         trainers = seen.arena.settings.trainers
-        vector = weight_vector(trainers, scores.verdicts, measured.base_loss, harm, (), manifest.scoring)
+        vector = weight_vector(trainers, scores.verdicts, measured.base_loss, self._rollback.harm, (), manifest.scoring)
         return Opinion(vector, {slot: verdict.code for slot, verdict in scores.verdicts.items()})
 
     def _earlier(self, seen: Seen) -> list[Earlier]:
