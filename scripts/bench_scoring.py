@@ -160,7 +160,7 @@ def costs(model: Any, item: RealRound, contributions: int) -> Figures:
     demo, slot = preset("demo"), min(item.updates)
     own = item.assigned[slot][: demo.scoring.own_sequences]
     base = sequence_losses(model.module, item.random)
-    common = common_step({place: item.updates[slot] for place in range(FEW)}, demo.scoring, demo.outer)
+    common = common_step({place: item.updates[slot] for place in range(FEW)}, {}, demo.scoring, demo.outer)
     trial = Trial(model, item.random, base, common, demo.scoring, demo.outer)
     many = {place: item.updates[place % len(item.updates)] for place in range(contributions)}
 

@@ -171,6 +171,7 @@ class Scorer:
             should_stop=out_of_time,
             order=order,
             base_losses=base,
+            trust=last_consensus,
         )
         if stopped():
             return None

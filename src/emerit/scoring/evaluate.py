@@ -16,6 +16,7 @@ from emerit.model.flat import FlatModel
 from emerit.protocol.manifest import OuterSpec, ScoringSpec
 from emerit.scoring.losses import Shift, TrialStep, sequence_losses
 from emerit.scoring.measurement import Measurement, adjusted_gap, mean_and_error
+from emerit.scoring.trust import say
 from emerit.training.aggregate import aggregate
 
 COMMON_NEEDED: Final = 4
@@ -49,11 +50,13 @@ def evaluate_round(
     should_stop: Callable[[], bool] | None = None,
     order: Sequence[int] | None = None,
     base_losses: NDArray[np.float64] | None = None,
+    trust: Mapping[int, int] | None = None,
 ) -> RoundMeasurement:
     """Measure the updates (by trainer slot, scales already clipped) on the state that `model` holds.
 
     `order` says which slots are measured, the first ones first; without it all are, in the order of their numbers.
     `base_losses` float64[n] are those of the random sequences at this state, where they are known already.
+    `trust` are the last consensus weights by slot; those that were paid make the common step (`common_step`).
 
     `random_tokens` [n, T + 1] are the same for all, `own_tokens[slot]` [m, T + 1] are a sample of what
     that trainer was assigned; n and m are at least 2. Costs two passes over the random sequences for the round, and
@@ -69,7 +72,7 @@ def evaluate_round(
             "The loss of the settled state is not a finite number; nothing can be measured against it.",
             "Replay the state from the last settled round; if its root is right, the run has diverged.",
         )
-    trial = Trial(model, random_tokens, base, common_step(updates, scoring, outer), scoring, outer)
+    trial = Trial(model, random_tokens, base, common_step(updates, trust or {}, scoring, outer), scoring, outer)
     measurements: dict[int, Measurement] = {}
     places = sorted(updates) if order is None else order
     for slot in places:
@@ -81,8 +84,20 @@ def evaluate_round(
     return RoundMeasurement(float(base.mean()), base, measurements)
 
 
-Step = tuple[NDArray[np.int64], NDArray[np.float64]]
-"""Places int64[n] in the flat vector, and what is taken off there, float64[n]."""
+@dataclass(frozen=True)
+class CommonStep:
+    """What a round's updates do together at the trial step: at `places` int64[n] `change` float64[n] is taken off.
+
+    `members` are the trainer slots whose updates it is made of.
+    """
+
+    places: NDArray[np.int64]
+    change: NDArray[np.float64]
+    members: frozenset[int]
+
+    def share_left(self, slot: int) -> float:
+        """Return what part of a contribution's gap this step leaves it: (n - 1) / n of a member's."""
+        return 1 - 1 / len(self.members) if slot in self.members else 1.0
 
 
 class Trial:
@@ -93,7 +108,7 @@ class Trial:
         model: FlatModel,
         random_tokens: Tokens,
         base: NDArray[np.float64],
-        common: Step | None,
+        common: CommonStep | None,
         scoring: ScoringSpec,
         outer: OuterSpec,
     ) -> None:
@@ -115,24 +130,32 @@ class Trial:
         adjusted = None
         if self._common is not None:
             common_own = own_base - self._under_common(own_tokens)
-            adjusted = adjusted_gap(random, own, self._common_random, common_own)
+            left = self._common.share_left(slot)
+            gap, error = adjusted_gap(random, own, self._common_random, common_own)
+            adjusted = gap / left, error / left
         return Measurement(slot, *mean_and_error(random), *mean_and_error(own), *mean_and_error(whole), adjusted)
 
     def _under_common(self, tokens: Tokens) -> NDArray[np.float64]:
         assert self._common is not None
-        with Shift(self._model.flat, *self._common):
+        with Shift(self._model.flat, self._common.places, self._common.change):
             return sequence_losses(self._model.module, tokens)
 
 
-def common_step(updates: Mapping[int, SparseUpdate], scoring: ScoringSpec, outer: OuterSpec) -> Step | None:
-    """Return the trial step that all updates of a round make together, None of fewer than `COMMON_NEEDED`.
+def common_step(
+    updates: Mapping[int, SparseUpdate], trust: Mapping[int, int], scoring: ScoringSpec, outer: OuterSpec
+) -> CommonStep | None:
+    """Return the trial step that a round's updates make together, None of fewer than `COMMON_NEEDED`.
 
-    It takes the shares of the trainers' gaps that are their part of it (`adjusted_gap`): of few, too much.
+    Those of the trainers that the last consensus paid, so that newcomers in numbers have no part in what is taken off
+    everybody's gap; of all where too few were.
     """
-    if len(updates) < COMMON_NEEDED:
+    slots = [slot for slot, weight in say(sorted(updates), trust).items() if weight]
+    slots = slots if len(slots) >= COMMON_NEEDED else sorted(updates)
+    if len(slots) < COMMON_NEEDED:
         return None
-    places, deltas = aggregate([updates[slot] for slot in sorted(updates)], outer)
-    return places, deltas.astype(np.float64) * (UNIT * scoring.trial_numerator / scoring.trial_denominator)
+    places, deltas = aggregate([updates[slot] for slot in slots], outer)
+    change = deltas.astype(np.float64) * (UNIT * scoring.trial_numerator / scoring.trial_denominator)
+    return CommonStep(places, change, frozenset(slots))
 
 
 def trial_step(scoring: ScoringSpec, outer: OuterSpec) -> float:

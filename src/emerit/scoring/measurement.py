@@ -87,8 +87,7 @@ def adjusted_gap(
     step that all of the round make together on the same ones. What a sequence gains by what everybody has learned says
     nothing of whose work it was, but is most of the noise of a gap, above all in a run's first rounds. So b * common is
     taken off both sides, b being the slope of `random` on `common_random` (control variates: Lavenberg and Welch,
-    Management Science 27, 1981). The common step knows an author's text by a share of one in the number of trainers,
-    so that share of every gap is lost, alike for all.
+    Management Science 27, 1981). Of the gap of whoever has a part in the common step, that part is lost.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         spread = common_random - common_random.mean()

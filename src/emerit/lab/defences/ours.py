@@ -62,6 +62,7 @@ class Ours(Defence):
             manifest.scoring,
             manifest.outer,
             base_losses=self._rollback.base,
+            trust=seen.trust,
         )
         scores = score_round(
             measured.measurements,
