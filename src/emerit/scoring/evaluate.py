@@ -114,6 +114,8 @@ class Trial:
     ) -> None:
         """Measure the common step on the random sequences, whose losses `base` float64[n] are known."""
         self._model, self._random, self._base, self._common = model, random_tokens, base, common
+        # Made once: a large run's common step has millions of places, which go to the model's device.
+        self._shift = Shift(model.flat, common.places, common.change) if common else None
         self._step = trial_step(scoring, outer)
         self._fraction = scoring.trial_numerator / scoring.trial_denominator
         self._common_random = base - self._under_common(random_tokens) if common else base
@@ -131,13 +133,15 @@ class Trial:
         if self._common is not None:
             common_own = own_base - self._under_common(own_tokens)
             left = self._common.share_left(slot)
-            gap, error = adjusted_gap(random, own, self._common_random, common_own)
-            adjusted = gap / left, error / left
+            # A common step without a finite loss explains nothing, and is no one contribution's fault.
+            if np.isfinite(self._common_random).all() and np.isfinite(common_own).all():
+                gap, error = adjusted_gap(random, own, self._common_random, common_own)
+                adjusted = gap / left, error / left
         return Measurement(slot, *mean_and_error(random), *mean_and_error(own), *mean_and_error(whole), adjusted)
 
     def _under_common(self, tokens: Tokens) -> NDArray[np.float64]:
-        assert self._common is not None
-        with Shift(self._model.flat, self._common.places, self._common.change):
+        assert self._shift is not None
+        with self._shift:
             return sequence_losses(self._model.module, tokens)
 
 

@@ -46,6 +46,7 @@ def sequence_losses(model: torch.nn.Module, tokens: Tokens, batch: int = 8) -> N
 class Shift:
     """Within the context `flat`, float32[P], has `change` float64[n] taken off at `places` int64[n]; then no more.
 
+    It can be entered again afterwards, whatever the weights are by then.
     Only those places are touched, and they are restored bit for bit. Each new weight is computed in float64 and rounded
     once, so that it does not depend on whether the processor fuses multiplication and addition.
     """

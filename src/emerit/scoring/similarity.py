@@ -254,7 +254,7 @@ def _stale(
     for place, slot in enumerate(slots):
         for number, old in enumerate(earlier):
             kinds[0 if old.slot == AGGREGATE else 1 if old.slot == slot else 2].append((place, number))
-    against = _Against(places, [item.vector for item in earlier], sketches, seed) if earlier and places else None
+    against = _Against(places, earlier, sketches, seed) if earlier and places else None
     for pairs in filter(None, kinds):
         assert against is not None
         for (place, number), like in against.repeats(pairs, usual).items():
@@ -266,12 +266,15 @@ def _stale(
 
 
 class _Against:
-    """A round's updates beside earlier vectors: exactly where nothing was sketched, else by sketches first."""
+    """A round's updates beside earlier ones: exactly where nothing was sketched, else by sketches first.
+
+    Vectors are made as they are needed: those of all that is remembered would take as much memory again.
+    """
 
     def __init__(
         self,
         places: Sequence[SparseUpdate],
-        earlier: Sequence[Vector],
+        earlier: Sequence[Earlier],
         sketches: Sketches | None,
         seed: bytes | None,
     ) -> None:
@@ -284,7 +287,7 @@ class _Against:
             self._cosine = np.array([self._exact[pair].cosine for pair in np.ndindex(shape)]).reshape(shape)
             self._margin = np.zeros(len(earlier))
         else:
-            old = sketch(iter(earlier), len(earlier), seed)
+            old = sketch((item.vector for item in earlier), len(earlier), seed)
             self._overlap, self._cosine = sketches.against(old)
             # An aggregate has more entries than an update, so its overlaps are less exact.
             sizes = np.maximum(1.0, old.entries / max(1.0, float(np.median(sketches.entries))))
@@ -292,7 +295,7 @@ class _Against:
 
     def repeats(self, pairs: Sequence[tuple[int, int]], usual: Usual) -> dict[tuple[int, int], Likeness]:
         """Return those of the pairs (place, number of the earlier one), all of one kind, that are too much alike."""
-        first = self._earlier[pairs[0][1]]
+        first = self._earlier[pairs[0][1]].vector
         chance = len(first.indices) / max(first.size, 1)
         overlap = usual.threshold_of({pair: float(self._overlap[pair]) for pair in pairs}, chance).limit
         cosine = usual.threshold_of({pair: float(self._cosine[pair]) for pair in pairs}, 0.0).limit
@@ -311,7 +314,7 @@ class _Against:
         count = len(self._places)
 
         def vector(place: int) -> Vector:
-            return vector_of(self._places[place]) if place < count else self._earlier[place - count]
+            return vector_of(self._places[place]) if place < count else self._earlier[place - count].vector
 
         likes = compare_pairs(vector, [(place, count + number) for place, number in pairs])
         self._exact |= {(place, number - count): like for (place, number), like in likes.items()}

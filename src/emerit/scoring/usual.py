@@ -67,7 +67,8 @@ class Usual:
         The limit is halfway from the median to identity: honest work of two rounds differs by more than that of one,
         most of all where the one before was not applied and is sent again together with new work.
         """
-        known = {pair: value for pair, value in values.items() if pair[0] in self.witnesses}
+        witnesses = set(self.witnesses)
+        known = {pair: value for pair, value in values.items() if pair[0] in witnesses}
         learned = self._learned(list(known.values()), [float(self.weights[place]) for place, _ in known], chance)
         if learned.median is None:
             return learned

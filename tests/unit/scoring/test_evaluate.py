@@ -14,7 +14,7 @@ from emerit.errors import StateError
 from emerit.model import FlatModel
 from emerit.protocol import minifloat
 from emerit.protocol.presets import PRESETS
-from emerit.scoring.evaluate import evaluate_round, health, trial_step
+from emerit.scoring.evaluate import CommonStep, Trial, evaluate_round, health, trial_step
 from emerit.scoring.losses import sequence_losses
 from emerit.training.state import initial_values, to_float
 
@@ -171,3 +171,14 @@ def test_health_is_the_rise_beyond_two_errors() -> None:
     assert health(before, worse) == 0.0
     assert health(before, before) == 0.0
     assert health(before + np.where(np.arange(64) % 2, 1.0, -0.98), before) == 0.0
+
+
+def test_a_common_step_without_a_finite_loss_leaves_the_plain_gap() -> None:
+    model, update = start(), sparse(gradient(OWN))
+    before = model.flat.numpy().tobytes()
+    plain = evaluate_round(model, {0: update}, RANDOM, {0: OWN}, TINY.scoring, TINY.outer)
+    broken = CommonStep(np.array([0]), np.array([np.inf]), frozenset(range(4)))
+    trial = Trial(model, RANDOM, plain.base_losses, broken, TINY.scoring, TINY.outer)
+    assert trial.measure(0, update, OWN) == plain.measurements[0]
+    assert plain.measurements[0].finite
+    assert model.flat.numpy().tobytes() == before
