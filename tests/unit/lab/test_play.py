@@ -157,6 +157,8 @@ def test_a_harmful_aggregate_is_taken_back_to_the_bit_and_nobody_is_paid(bad: in
         roots.append(match.root)
     assert [record.took_back for record in records] == [False] * (bad + 1) + [True, False]
     assert roots[bad + 2] == roots[bad] != roots[bad + 1]
+    # What was paid must not come again, whatever became of it.
+    assert sorted(defence.recent.paid) == list(range(bad + 1))
     taken = records[bad + 1]
     assert records[bad].harm_nats < 0.1 < taken.harm_nats
     assert sum(taken.amounts_wei) == 0 and set(taken.weights.values()) == {0}

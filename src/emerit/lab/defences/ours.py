@@ -32,7 +32,7 @@ class Ours(Defence):
         """Start with an empty history."""
         self._history = ScoreHistory()
         self._model: FlatModel | None = None
-        self._recent = Recent()
+        self.recent = Recent()
         self._rollback = Rollback()
 
     def weigh(self, seen: Seen) -> Opinion:
@@ -53,7 +53,7 @@ class Ours(Defence):
             seed=seen.arena.eval_seed(seen.number),
             earlier=self._earlier(seen),
         )
-        self._recent.keep(seen.number, updates)
+        self.recent.keep(seen.number, updates)
         measured = evaluate_round(
             model,
             updates,
@@ -81,7 +81,9 @@ class Ours(Defence):
 
     def _earlier(self, seen: Seen) -> list[Earlier]:
         """Return what must not come again: what the last rounds paid, and the last step of the state."""
-        found = self._recent.earlier(seen.number - 1, seen.trust)
+        # A round that took an aggregate back judged nobody; `trust` is of the last one that did.
+        settled = next((past.number for past in reversed(seen.past) if not past.took_back), -1)
+        found = self.recent.earlier(settled, seen.trust)
         if seen.before is not None:
             change = aggregate_vector(np.subtract(seen.before, seen.values, dtype=np.int64))
             found += [Earlier(AGGREGATE, change)] if len(change.indices) else []
