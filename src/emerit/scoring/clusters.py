@@ -11,6 +11,7 @@ COPY: Final = "copy"
 STALE: Final = "stale"
 SPLIT: Final = "split"
 GAP_Z: Final = 2.0
+COPY_SHARE: Final = 2 / 3
 _NO_GAP: Final = (-math.inf, 0.0)
 
 
@@ -45,6 +46,10 @@ class Threshold:
     median: float | None
     spread: float | None
     limit: float
+
+    def is_near_identity(self, value: float) -> bool:
+        """Whether a figure is two thirds or more of the way from the usual level to identity; True where none is."""
+        return self.median is None or value >= self.median + COPY_SHARE * (1 - self.median)
 
 
 _NOTHING: Final = Threshold(None, None, 1.0)
@@ -85,14 +90,19 @@ class Clusters:
         As long as any are, one of the contributions that are similar to most of the remaining ones goes. Among those
         it is one whose own-minus-random gap (`gaps` has it with its error, in nats; a missing one is behind all others)
         is behind that of something similar by more than two errors, the one with the smallest gap first. Where no gap
-        tells, it is the last to commit, then the highest slot. Among copies of one update this leaves the one
-        with the largest gap, made by whoever trained on what he was given, and as long as gaps are noise the earliest:
-        a copy within a round can only be committed after its original. A mixture goes first, because those that it
-        resembles do not resemble one another: nobody can make two rivals "copies" by resembling both.
+        tells, it is the last to commit, then the highest slot, if all of these are near identity: a copy within a round
+        can only be committed after its original. Else it is the one with the smallest gap, as who trains on a rival's
+        text and commits first is like him, too, and no copy. Among copies of one update this leaves the one with the
+        largest gap, made by whoever trained on what he was given, and as long as gaps are noise the earliest. A mixture
+        goes first, because those that it resembles do not resemble one another: nobody can make two rivals "copies" by
+        resembling both.
         """
         last = len(commit_order)
         similar: dict[int, set[int]] = {slot: set() for slot in self.cluster_of}
+        far: set[tuple[int, int]] = set()
         for pair in self.pairs:
+            if not (self.overlap.is_near_identity(pair.overlap) or self.cosine.is_near_identity(pair.cosine)):
+                far |= {(pair.first, pair.second), (pair.second, pair.first)}
             similar[pair.first].add(pair.second)
             similar[pair.second].add(pair.first)
         gone: set[int] = set()
@@ -100,14 +110,9 @@ class Clusters:
             most = max(map(len, similar.values()))
             tied = [slot for slot, others in similar.items() if len(others) == most]
             behind = [slot for slot in tied if any(_is_behind(slot, other, gaps) for other in similar[slot])]
-            worst = max(
-                behind or tied,
-                key=lambda slot: (
-                    -gaps.get(slot, _NO_GAP)[0] if behind else 0.0,
-                    commit_order.get(slot, last),
-                    slot,
-                ),
-            )
+            by_gap = behind or any((slot, other) in far for slot in tied for other in similar[slot])
+            least = {slot: -gaps.get(slot, _NO_GAP)[0] if by_gap else 0.0 for slot in tied}
+            worst = max(behind or tied, key=lambda slot: (least[slot], commit_order.get(slot, last), slot))
             for other in similar.pop(worst):
                 similar[other].discard(worst)
             gone.add(worst)

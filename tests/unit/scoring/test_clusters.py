@@ -42,6 +42,14 @@ def test_gaps_that_do_not_differ_are_decided_by_the_earlier_commitment() -> None
     assert linked((1, 2)).duplicates({}, {}) == {2}
 
 
+def test_who_trains_on_a_rivals_text_and_commits_first_is_no_original() -> None:
+    learned = Threshold(0.4, 0.02, 0.6)
+    gaps = exact({1: 0.002, 2: 0.0}, 0.0015)
+    for likeness, left_out in ((0.65, 2), (0.9, 1)):
+        pair = Pair(1, 2, likeness, likeness, "copy")
+        assert connect([pair], learned, learned).duplicates(gaps, {2: 0, 1: 1}) == {left_out}
+
+
 def test_an_unmeasured_copy_never_beats_a_measured_one() -> None:
     assert linked((1, 2)).duplicates({2: (-0.01, 0.5)}, {1: 0, 2: 1}) == {1}
 
