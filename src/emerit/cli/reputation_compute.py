@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from emerit.reputation import Graph, Node, Reputation
 
 SHOWN_NODES = 20
+# As many digits as Python reads.
+_DIGITS = re.compile(r"-?[0-9]{1,4300}")
 
 
 def compute(
@@ -93,19 +96,25 @@ def named(graph: Graph, name: str) -> Node:
         UsageError: `reputation-node`.
     """
     known = set(graph.nodes)
-    if name not in known and name.removeprefix("-").isdecimal() and int(name) in known:
+    if name not in known and _DIGITS.fullmatch(name) and int(name) in known:
         return int(name)
     return graph.nodes[graph.place(name)]
+
+
+def shown(node: Node) -> str:
+    """Return a stranger's name as it can be printed: on one line, and without a word to the terminal."""
+    name = str(node)
+    return name if name.isprintable() else repr(name)
 
 
 def show_ranking(found: Reputation, limit: int) -> None:
     """Print the highest nodes, one a line."""
     rows = found.as_dict(limit)["nodes"]
-    width = max((len(str(row["node"])) for row in rows), default=4)
+    width = max((len(shown(row["node"])) for row in rows), default=4)
     for rank, row in enumerate(rows, 1):
-        line = f"{rank:>4}  {row['node']!s:<{width}}  {row['reputation']:>11}  {row['score']:.6%}"
+        line = f"{rank:>4}  {shown(row['node']):<{width}}  {row['reputation']:>11}  {row['score']:.6%}"
         if row.get("cut"):
-            line += f"  cut: {row['neck']:.1%} through {row['through']}"
+            line += f"  cut: {row['neck']:.1%} through {shown(row['through'])}"
         say(line)
     record = found.as_dict(0)
     left = len(found.graph.nodes) - len(rows)

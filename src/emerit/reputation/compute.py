@@ -15,19 +15,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Final
 
 import numpy as np
 
 from emerit.errors import RefusedError, UsageError
-from emerit.reputation.connectivity import EXAMINED, Priority, exact_necks, sampled_necks
+from emerit.reputation.connectivity import EXAMINED, Priority, SampledNecks, exact_necks
 from emerit.reputation.cuts import search_tree
 from emerit.reputation.dense import DENSE_NODES, Reaches, dense_error, reaches
 from emerit.reputation.fixed_point import to_fixed
 from emerit.reputation.graph import Floats, Graph, Node, Steps
 from emerit.reputation.result import Necks, Parameters, Reputation
 from emerit.reputation.series import FINEST_TOLERANCE, TOLERANCE, Solution, hitting_of, total, visits_from
-from emerit.reputation.walks import Counts, Trace, counts, disliked_counts, trace
+from emerit.reputation.walks import Counts, counts, disliked_counts, traces
 
 BASES: Final = ("visits", "hitting")
 MOST_CONTINUE: Final = 0.9999
@@ -114,6 +115,8 @@ def _check(chosen: Parameters, tolerance: float, examined: int) -> None:
         if not holds:
             raise UsageError("reputation-parameter", cause, fix)
 
+    for number in (chosen.continue_, chosen.connectivity_decay, chosen.threshold, tolerance):
+        need(isinstance(number, Real), f"{number!r} is no number.", "Give the parameters of reputation as numbers.")
     need(chosen.base in BASES, f"There is no base measure {chosen.base!r}.", f"Use {' or '.join(BASES)}.")
     need(
         0 <= chosen.continue_ <= MOST_CONTINUE, f"Walks go on with probability {chosen.continue_}.", "Use 0 to 0.9999."
@@ -122,8 +125,9 @@ def _check(chosen: Parameters, tolerance: float, examined: int) -> None:
     need(0 <= decay <= 1, f"The connectivity decay is {decay}.", "Use 0 to 1.")
     need(0 < threshold <= 1, f"The threshold of connectivity is {threshold}.", "Use a share above 0, to 1.")
     if chosen.walks is not None:
-        whole = isinstance(chosen.walks, int) and isinstance(chosen.seed, int)
+        whole = isinstance(chosen.walks, int) and not isinstance(chosen.walks, bool)
         need(whole and 0 < chosen.walks <= MOST_WALKS, f"There are {chosen.walks} walks.", f"Use 1 to {MOST_WALKS}.")
+        need(isinstance(chosen.seed, int), f"The seed of the walks is {chosen.seed!r}.", "Use an integer.")
     need(FINEST_TOLERANCE <= tolerance < 1, f"The tolerance is {tolerance}.", "Use 1e-14 to 1.")
     need(examined >= 0, f"{examined} nodes are examined.", "Use 0 or more.")
 
@@ -175,15 +179,18 @@ def _sampled(graph: Graph, ego: int, chosen: Parameters) -> Reputation:
     unique = chosen.base == "hitting"
     walks = chosen.walks or LARGE_GRAPH_WALKS
     dislikes = _dislikes(graph, ego)
-    traces: list[Trace] = trace(graph.steps, ego, chosen.continue_, walks, chosen.seed)
-    empty = np.zeros(len(graph.nodes))
-    seen = sum((counts(each, unique) for each in traces), Counts(empty, empty, 0.0))
-    kept = seen.hits.copy()
-    for disliked, weight in dislikes:
-        kept -= weight * sum(disliked_counts(each, disliked, unique) for each in traces)
+    size = len(graph.nodes)
+    seen, lost = Counts(np.zeros(size), np.zeros(size), 0.0), np.zeros(size)
+    narrow = SampledNecks(size, ego) if chosen.connectivity_decay > 0 else None
+    for batch in traces(graph.steps, ego, chosen.continue_, walks, chosen.seed):
+        seen = seen + counts(batch, unique)
+        for disliked, weight in dislikes:
+            lost += weight * disliked_counts(batch, disliked, unique)
+        if narrow is not None:
+            narrow.add(batch)
     whole = total(seen.hits)
-    necks = sampled_necks(traces, ego, chosen.threshold) if chosen.connectivity_decay > 0 else None
-    scores = _times(kept / whole, _decay(necks, chosen.connectivity_decay))
+    necks = None if narrow is None else narrow.necks(chosen.threshold)
+    scores = _times((seen.hits - lost) / whole, _decay(necks, chosen.connectivity_decay))
     error = _standard_error(seen, walks) * (1.0 + sum(weight for _, weight in dislikes))
     return Reputation(graph, ego, chosen, seen.hits / walks, scores, to_fixed(scores), necks, error)
 

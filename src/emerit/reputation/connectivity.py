@@ -87,7 +87,8 @@ def some_necks(steps: Steps, ego: int, chosen: Parameters, priority: Priority) -
     direct = np.arange(steps.starts[ego], steps.starts[ego + 1])
     neighbours = steps.target[direct]
     most = np.minimum(visits.values[neighbours] + visits.error, 1.0)
-    bound[neighbours] = 1.0 - chosen.continue_ * steps.probability[direct] / most
+    at_once = np.divide(chosen.continue_ * steps.probability[direct], most, out=np.zeros(len(direct)), where=most > 0)
+    bound[neighbours] = 1.0 - at_once
     decided = dominated | (bound < chosen.threshold - SAME_SHARE) | (visits.values <= 0)
     decided[ego] = True
     free = ~dominated
@@ -102,26 +103,34 @@ def some_necks(steps: Steps, ego: int, chosen: Parameters, priority: Priority) -
     return Necks(share, through, cut, decided)
 
 
-def sampled_necks(traces: Sequence[Trace], ego: int, threshold: float) -> Necks:
-    """Return the necks as counted on walks."""
-    size = traces[0].size
-    hits = np.zeros(size, dtype=np.int64)
-    every_key, every_count = [], []
-    for each in traces:
-        hits += np.bincount(each.node[first_visits(each)], minlength=size)
-        keys, times = pair_counts(each, ego)
-        every_key.append(keys)
-        every_count.append(times)
-    keys, inverse = np.unique(np.concatenate(every_key), return_inverse=True)
-    times = np.bincount(inverse, np.concatenate(every_count), len(keys))
-    goals = keys % size
-    largest = np.zeros(size)
-    np.maximum.at(largest, goals, times)
-    through = np.full(size, -1, dtype=np.int64)
-    best = times == largest[goals]
-    # From the last to the first, so that the lowest number stays.
-    through[goals[best][::-1]] = (keys[best] // size)[::-1]
-    share = np.divide(largest, hits, out=np.zeros(size), where=hits > 0)
-    share[ego], through[ego] = 0.0, -1
-    cut = (hits > 0) & (share > least_share(threshold))
-    return Necks(share, through, cut, np.ones(size, dtype=np.bool_))
+class SampledNecks:
+    """Necks as counted on walks, a batch at a time."""
+
+    def __init__(self, size: int, ego: int) -> None:
+        """Begin without walks on n = size nodes."""
+        self._size, self._ego = size, ego
+        self._hits = np.zeros(size, dtype=np.int64)
+        self._keys = np.zeros(0, dtype=np.int64)
+        self._times = np.zeros(0)
+
+    def add(self, found: Trace) -> None:
+        """Count a batch of walks."""
+        self._hits += np.bincount(found.node[first_visits(found)], minlength=self._size)
+        for keys, times in pair_counts(found, self._ego):
+            self._keys, place = np.unique(np.concatenate([self._keys, keys]), return_inverse=True)
+            self._times = np.bincount(place, np.concatenate([self._times, times]), len(self._keys))
+
+    def necks(self, threshold: float) -> Necks:
+        """Return the necks of all that was counted."""
+        size, ego, hits, keys, times = self._size, self._ego, self._hits, self._keys, self._times
+        goals = keys % size
+        largest = np.zeros(size)
+        np.maximum.at(largest, goals, times)
+        through = np.full(size, -1, dtype=np.int64)
+        best = times == largest[goals]
+        # From the last to the first, so that the lowest number stays.
+        through[goals[best][::-1]] = (keys[best] // size)[::-1]
+        share = np.divide(largest, hits, out=np.zeros(size), where=hits > 0)
+        share[ego], through[ego] = 0.0, -1
+        cut = (hits > 0) & (share > least_share(threshold))
+        return Necks(share, through, cut, np.ones(size, dtype=np.bool_))

@@ -8,11 +8,12 @@ no walk takes it, and it counts only from the point of view of the node that it 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from numbers import Real
+from numbers import Integral, Real
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -27,6 +28,8 @@ Places: TypeAlias = NDArray[np.int64]
 
 SELF_EDGE: Final = "self-edge"
 ZERO_EDGE: Final = "zero-edge"
+# Half a character: no text, so it could be neither printed nor stored.
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,14 @@ class Graph:
         their nodes stay. The result does not depend on the order of the input.
 
         Args:
-            edges: Triples; a node is an integer or a string, a weight a finite real number.
+            edges: Triples; a node is an integer or a string of whole characters, a weight a finite real number.
             nodes: Nodes that need not have an edge.
 
         Raises:
             RefusedError: `graph-edge`, `graph-weight`, `graph-empty`.
         """
+        if not isinstance(edges, Iterable):
+            raise RefusedError("graph-edge", f"{edges!r} is no list of edges.", "Give [source, target, weight] triples.")
         together: dict[tuple[Node, Node], list[float]] = {}
         known: dict[Node, None] = {_node(node, "a node"): None for node in nodes}
         own = 0
@@ -105,6 +110,10 @@ class Graph:
         Raises:
             RefusedError: `graph-edge`, `graph-weight`, `graph-empty`.
         """
+        if not all(np.issubdtype(np.asarray(ends).dtype, np.integer) for ends in (source, target)):
+            raise RefusedError("graph-edge", "Sources and targets are no integers.", "Give int64 arrays.")
+        source, target = np.asarray(source, dtype=np.int64), np.asarray(target, dtype=np.int64)
+        weight = np.asarray(weight, dtype=np.float64)
         if not (source.shape == target.shape == weight.shape and source.ndim == 1):
             raise RefusedError("graph-edge", "Sources, targets and weights differ in length.", "Give one of each.")
         if len(source) and not (min(source.min(), target.min()) >= 0 and max(source.max(), target.max()) < size):
@@ -117,7 +126,7 @@ class Graph:
         if len(key) > 1 and (np.diff(key[order]) == 0).any():
             raise RefusedError("graph-edge", "A pair of nodes has two edges.", "Add their weights up first.")
         kept = others[order]
-        columns = (source[kept].astype(np.int64), target[kept].astype(np.int64), weight[kept].astype(np.float64))
+        columns = (source[kept], target[kept], weight[kept])
         return cls._made(range(size), *columns, own=len(source) - len(others))
 
     @classmethod
@@ -220,9 +229,11 @@ def _triple(edge: Sequence[object], number: int) -> WeightedEdge:
 
 
 def _node(node: object, where: str) -> Node:
-    if isinstance(node, bool) or not isinstance(node, int | str):
-        raise RefusedError("graph-edge", f"In {where}, {node!r} is no node.", "Name nodes by integers or strings.")
-    return node
+    if isinstance(node, str) and (node.isascii() or not _SURROGATE.search(node)):
+        return node
+    if isinstance(node, Integral) and not isinstance(node, bool):
+        return int(node)
+    raise RefusedError("graph-edge", f"In {where}, {node!r} is no node.", "Name nodes by integers or strings.")
 
 
 def _total(weights: list[float]) -> float:

@@ -6,7 +6,9 @@ walk number 17 is the same walk whatever is computed beside it and in whatever o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -15,6 +17,9 @@ from numpy.typing import NDArray
 from emerit.reputation.graph import Floats, Places, Steps, sums
 
 _BATCH: Final = 1 << 16
+# So many visits, and pairs of visits, are held at once; a single walk may be longer.
+_BATCH_VISITS: Final = 1 << 22
+_BATCH_PAIRS: Final = 1 << 22
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _SHIFTS: Final = (np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11))
 _FACTORS: Final = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -52,8 +57,8 @@ def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return state ^ (state >> _SHIFTS[2])
 
 
-def trace(steps: Steps, ego: int, continue_: float, walks: int, seed: int) -> list[Trace]:
-    """Return that many walks from the ego, in batches of 65,536.
+def traces(steps: Steps, ego: int, continue_: float, walks: int, seed: int) -> Iterator[Trace]:
+    """Yield that many walks from the ego in batches: 65,536, or as many as make four million visits in the mean.
 
     A walk goes on with probability `continue_`, and then to a neighbour by the edges' weights; it ends where no edge
     leads on.
@@ -62,10 +67,10 @@ def trace(steps: Steps, ego: int, continue_: float, walks: int, seed: int) -> li
     within = np.cumsum(steps.probability)
     before = np.concatenate([[0.0], within])[steps.starts[steps.source]] if len(within) else within
     keys = steps.source.astype(np.float64) + np.minimum(within - before, 1.0)
-    return [
-        _batch(steps, keys, ego, continue_, np.arange(begin, min(begin + _BATCH, walks)), seed)
-        for begin in range(0, walks, _BATCH)
-    ]
+    # The rest of the work is by batch, so that memory does not grow with the number of walks or with their length.
+    width = max(1, min(_BATCH, int(_BATCH_VISITS * (1.0 - continue_))))
+    for begin in range(0, walks, width):
+        yield _batch(steps, keys, ego, continue_, np.arange(begin, min(begin + width, walks)), seed)
 
 
 def _batch(steps: Steps, keys: Floats, ego: int, continue_: float, numbers: Places, seed: int) -> Trace:
@@ -136,16 +141,22 @@ def disliked_counts(found: Trace, disliked: int, unique: bool) -> Floats:
     return np.bincount(found.node[before], minlength=found.size).astype(np.float64)
 
 
-def pair_counts(found: Trace, ego: int) -> tuple[Places, Places]:
-    """Return int64[pairs] keys u * n + g and how many walks met u, then g, for the first time each; u not the ego."""
+def pair_counts(found: Trace, ego: int) -> Iterator[tuple[Places, Places]]:
+    """Yield int64[pairs] keys u * n + g and how many walks met u, then g, for the first time each; u not the ego.
+
+    A key may come more than once; its counts add up.
+    """
     chosen = first_visits(found)
     walk, node = found.walk[chosen], found.node[chosen]
     # In a walk's list of nodes each is followed by all that come after it.
     length = np.bincount(walk, minlength=found.walks)
     ends = np.cumsum(length)
     after = ends[walk] - np.arange(len(walk)) - 1
-    first = np.repeat(np.arange(len(walk)), after)
-    second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(after) - after, after)
-    keep = node[first] != ego
-    keys, times = np.unique(node[first[keep]] * np.int64(found.size) + node[second[keep]], return_counts=True)
-    return keys, times
+    after[node == ego] = 0
+    upto = np.cumsum(after)
+    borders = np.searchsorted(upto, np.arange(_BATCH_PAIRS, int(upto[-1]), _BATCH_PAIRS), side="left") + 1
+    for begin, end in pairwise(np.unique([0, *borders.tolist(), len(walk)]).tolist()):
+        part = after[begin:end]
+        first = np.repeat(np.arange(begin, end), part)
+        second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(part) - part, part)
+        yield np.unique(node[first] * np.int64(found.size) + node[second], return_counts=True)

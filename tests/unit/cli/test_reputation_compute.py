@@ -95,6 +95,7 @@ def test_what_is_no_graph_is_refused(text: str, code: str, tmp_path: Path, capsy
     [
         (["--ego", "nobody"], "reputation-node"),
         (["--ego", "8"], "reputation-node"),
+        (["--ego", "9" * 5_000], "reputation-node"),
         (["--ego", "ego", "--node", "x"], "reputation-node"),
         (["--ego", "ego", "--base", "flow"], "reputation-parameter"),
         (["--ego", "ego", "--continue", "1"], "reputation-parameter"),
@@ -109,3 +110,12 @@ def test_wrong_usage_is_refused(options: list[str], code: str, graph: Path, caps
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, record = answer(capsys, tmp_path / "none.json", "--ego", "1")
     assert (status, record["error"]["code"]) == (3, "file-unusable")
+
+
+def test_a_strangers_names_do_not_speak_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "graph.json"
+    path.write_text(json.dumps([["ego", "\x1b[2Ja\nb", 1], ["\x1b[2Ja\nb", "[red]c\u00e9", 1]]))
+    assert run(["reputation", "compute", str(path), "--ego", "ego", "--connectivity-decay", "0.5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["ego", "'\\x1b[2Ja\\nb'", "[red]c\u00e9"]
+    assert lines[2].endswith("through '\\x1b[2Ja\\nb'")

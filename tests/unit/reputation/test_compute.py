@@ -126,6 +126,15 @@ def test_walks_that_never_go_on_stay_with_the_ego() -> None:
         assert compute([(0, 1, 1)], 0, base=base, continue_=0.0).ranking() == [(0, 10**9), (1, 0)]
 
 
+def test_walks_that_never_go_on_pass_nobody() -> None:
+    graph = Graph.from_edges([(0, 1, 1), (0, 2, 1), (1, 2, 1), (2, 3, 1)])
+    chosen = compute(graph, 0, continue_=0.0, connectivity_decay=0.5, threshold=0.5).parameters
+    with np.errstate(all="raise"):
+        some = connectivity.some_necks(graph.steps, 0, chosen, Priority(np.zeros(4), 4, [2]))
+    assert some.known.all()
+    assert some.cut.tolist() == [False, False, False, True]
+
+
 def test_islands_have_no_reputation() -> None:
     found = compute([(0, 1, 1), (1, 0, 1), (2, 3, 9), (3, 2, 9), (2, 0, 5)], 0, connectivity_decay=0.5, threshold=0.5)
     assert found[2] == found[3] == 0
@@ -180,6 +189,10 @@ def test_the_stated_error_holds(continue_: float, case: tuple[Edges, int]) -> No
         {"threshold": 1.01},
         {"walks": 0},
         {"walks": 1.5},
+        {"walks": True},
+        {"walks": 10, "seed": 0.5},
+        {"continue_": "0.5"},
+        {"threshold": None},
         {"tolerance": 0.0},
         {"examined": -1},
     ],

@@ -25,6 +25,9 @@ from emerit.reputation import Graph, compute, decayed
         ([[1.5, 2, 1]], "graph-edge"),
         ([[True, 2, 1]], "graph-edge"),
         ([[None, 2, 1]], "graph-edge"),
+        ([["\ud800", 2, 1]], "graph-edge"),
+        (None, "graph-edge"),
+        (7, "graph-edge"),
         ([[1, 2, math.nan]], "graph-weight"),
         ([[1, 2, math.inf]], "graph-weight"),
         ([[1, 2, -math.inf]], "graph-weight"),
@@ -116,3 +119,19 @@ def test_epochs_decay() -> None:
     with pytest.raises(EmeritError) as caught:
         decayed([[("a", "b", 8)]], keep=1.5)
     assert caught.value.code == "reputation-parameter"
+
+
+def test_nodes_may_be_any_integers_and_any_text() -> None:
+    graph = Graph.from_edges([(np.int64(3), "\U0001f600", 1), ("\U0001f600", "e\u0301", 2), (3, -(10**30), 1)])
+    assert graph.nodes == [-(10**30), 3, "e\u0301", "\U0001f600"]
+    assert all(type(node) in (int, str) for node in graph.nodes)
+
+
+def test_arrays_of_other_types_mean_the_same_and_fractions_are_no_nodes() -> None:
+    wanted = compute([(0, 1, 2), (1, 2, 1)], 0).fixed.tolist()
+    for kind in (np.int32, np.uint64):
+        arrays = np.array([0, 1], dtype=kind), np.array([1, 2], dtype=kind), np.array([2, 1])
+        assert compute(Graph.from_arrays(*arrays, 3), 0).fixed.tolist() == wanted
+    with pytest.raises(EmeritError) as caught:
+        Graph.from_arrays(np.array([0.5]), np.array([1.0]), np.array([1.0]), 2)
+    assert caught.value.code == "graph-edge"

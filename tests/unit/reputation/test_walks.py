@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emerit.reputation import Graph, Reputation, compute
-from emerit.reputation.walks import trace, uniform
+from emerit.reputation.walks import pair_counts, traces, uniform
 from tests.unit.reputation.exact import Edges, small_graphs, triples
 
 WALKS = 20_000
@@ -62,13 +62,40 @@ def test_random_numbers_are_spread_evenly_and_not_tied_to_their_neighbours() -> 
 
 def test_walks_are_the_same_alone_and_in_batches() -> None:
     graph = Graph.from_edges([(0, 1, 2), (0, 2, 1), (1, 2, 1), (2, 0, 1), (2, 1, 3)])
-    few = trace(graph.steps, 0, 0.85, 100, 3)[0]
-    batches = trace(graph.steps, 0, 0.85, 70_000, 3)
+    few = next(traces(graph.steps, 0, 0.85, 100, 3))
+    batches = list(traces(graph.steps, 0, 0.85, 70_000, 3))
     assert len(batches) == 2
     first = batches[0].walk < 100
     assert np.array_equal(batches[0].node[first], few.node)
     assert np.array_equal(batches[0].step[first], few.step)
     assert sum(each.walks for each in batches) == 70_000
+
+
+def test_long_walks_come_in_small_batches_and_change_nothing() -> None:
+    graph = Graph.from_edges([(at, (at + step) % 30, 1) for at in range(30) for step in (1, 7)])
+    many = list(traces(graph.steps, 0, 0.9999, 500, 3))
+    assert [each.walks for each in many] == [419, 81]
+    assert max(len(each.node) for each in many) < 10 * 419 / (1 - 0.9999)
+    alone = next(traces(graph.steps, 0, 0.9999, 2, 3))
+    first = many[0].walk < 2
+    assert np.array_equal(many[0].node[first], alone.node)
+
+
+def test_pairs_are_counted_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = Graph.from_edges([(at, (at + step) % 30, 1) for at in range(30) for step in (1, 7)])
+    walks = next(traces(graph.steps, 0, 0.9, 300, 3))
+    ((keys, times),) = pair_counts(walks, 0)
+    monkeypatch.setattr("emerit.reputation.walks._BATCH_PAIRS", 100)
+    parts = list(pair_counts(walks, 0))
+    assert len(parts) > 10
+    together = np.bincount(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+    assert np.array_equal(np.flatnonzero(together), keys)
+    assert np.array_equal(together[keys], times)
+    # Whoever is met first, second, ... is followed by all that come after, but for the ego.
+    chain = next(traces(Graph.from_edges([(0, 1, 1), (1, 2, 1), (2, 3, 1)]).steps, 0, 0.9999, 1, 0))
+    ((keys, times),) = pair_counts(chain, 0)
+    assert keys.tolist() == [1 * 4 + 2, 1 * 4 + 3, 2 * 4 + 3]
+    assert times.tolist() == [1, 1, 1]
 
 
 def test_the_same_seed_gives_the_same_result_and_another_another() -> None:
