@@ -21,7 +21,7 @@ def test_overlap_and_momentum_with_a_trainer_under_torchrun(tmp_path: Path) -> N
         trainers=3,
         validators=2,
         rounds=ROUNDS,
-        devices={"t0": 2},
+        devices={"t0": 2, "v0": 2},
         training={"schedule": "wsd", "overlap_rounds": 1},
         outer={"momentum_numerator": 1, "momentum_denominator": 2, "nesterov": True},
     ) as net:

@@ -11,6 +11,7 @@ from emerit.codec.update import SparseUpdate
 from emerit.protocol.settlement_tree import payable
 from emerit.run.state import StateFollower
 from emerit.scoring.compare import aggregate_vector
+from emerit.scoring.fast_checks import clip_scales
 from emerit.scoring.similarity import AGGREGATE, Earlier
 
 MOST_BYTES = 256 << 20
@@ -18,7 +19,7 @@ MOST_BYTES = 256 << 20
 
 @dataclass
 class Recent:
-    """The contributions of the last rounds that this validator scored, by round and slot; only in memory.
+    """The contributions of the last rounds that this validator accepted, by round and slot; only in memory.
 
     A node that was restarted knows none of the round before, and the median of the others decides.
     """
@@ -26,7 +27,7 @@ class Recent:
     rounds: dict[int, dict[int, SparseUpdate]] = field(default_factory=dict)
 
     def keep(self, number: int, updates: Mapping[int, SparseUpdate]) -> None:
-        """Remember a round's contributions (scales clipped)."""
+        """Remember a round's contributions, as they were sent."""
         self.rounds[number] = dict(updates)
 
     def paid(self, settled_round: int, weights: Mapping[int, int]) -> list[Earlier]:
@@ -43,7 +44,16 @@ class Recent:
                 break
             kept[slot] = updates[slot]
         self.rounds = {settled_round: kept}
-        return [Earlier(slot, update) for slot, update in kept.items()]
+        return paid_before(kept, weights)
+
+
+def paid_before(updates: Mapping[int, SparseUpdate], weights: Mapping[int, int]) -> list[Earlier]:
+    """Return contributions of an earlier round (by slot, as they were sent) as something that must not come again.
+
+    Their scales are clipped among themselves, by what each was paid, so that they follow from their slots alone.
+    """
+    clipped = clip_scales(updates, weights)
+    return [Earlier(slot, clipped[slot]) for slot in updates]
 
 
 def last_aggregate(state: StateFollower) -> list[Earlier]:

@@ -8,64 +8,24 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import structlog
 
 from emerit.data import Dataset
 from emerit.errors import StateError
 from emerit.files import replace_file
-from emerit.model.flat import FlatModel
-from emerit.protocol.assignment import assigned_sequences, evaluation_sequences, own_sample
 from emerit.protocol.seeds import derive
 from emerit.run.context import RunContext
 from emerit.run.state import StateFollower
-from emerit.scoring.clusters import Clusters
-from emerit.scoring.evaluate import RoundMeasurement, evaluate_round, health, trial_step
 from emerit.scoring.fast_checks import clip_scales
-from emerit.scoring.first_order import first_order_gains
 from emerit.scoring.history import HistoryRecord, ScoreHistory
-from emerit.scoring.losses import sequence_losses
-from emerit.scoring.sample import Sample
 from emerit.scoring.similarity import find_clusters
-from emerit.scoring.vector import evidence, evidence_bytes, weight_vector
-from emerit.scoring.weights import RoundScores, score_round
-from emerit.training.state import to_float
 from emerit_validator.intake import Intake
+from emerit_validator.measuring import BenchFactory, Measuring
 from emerit_validator.recent import Recent, last_aggregate
+from emerit_validator.seeds import RoundSeeds
+from emerit_validator.weighing import Figures, Scored, weigh
 
 log = structlog.get_logger("emerit.validator")
-
-# From so many contributions on the gradient costs less than a tenth of measuring them, and comes first; in a smaller
-# round it gets the time that is left.
-GRADIENT_FIRST = 16
-
-
-@dataclass(frozen=True)
-class RoundSeeds:
-    """What fixes a round's data: both draws and the registry; `owners` maps a trainer slot to its registry index.
-
-    `settled_round` is the last settled round, whose consensus weights are known; -1 if there is none.
-    `sample` says who is measured, None for everybody.
-    """
-
-    round: int
-    assign_seed: bytes
-    eval_seed: bytes
-    trainer_slots: int
-    commit_order: dict[int, int]
-    owners: dict[int, int]
-    settled_round: int = -1
-    sample: Sample | None = None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A validator's view of a round, ready to commit to."""
-
-    vector: tuple[int, ...]
-    evidence: bytes
-    scores: RoundScores
-    owners: dict[int, int]
 
 
 @dataclass
@@ -78,13 +38,15 @@ class Scorer:
     context: RunContext
     dataset: Dataset
     folder: Path
-    model: FlatModel = field(init=False)
+    make_bench: BenchFactory | None = None
+    device: str = "cpu"
+    measuring: Measuring = field(init=False)
     history: HistoryRecord = field(init=False)
     recent: Recent = field(default_factory=Recent)
 
     def __post_init__(self) -> None:
         """Build the model once and load the history."""
-        self.model = FlatModel(self.context.manifest.model)
+        self.measuring = Measuring(self.context.manifest, self.dataset, self.make_bench, self.device)
         self.history = load_history(self.folder)
 
     def score(
@@ -102,125 +64,60 @@ class Scorer:
 
         What is not measured when `deadline` (of `time.monotonic`) has come gets no weight: the vector abstains there.
         The contributions of the largest last consensus weights are measured first, or those of the sample alone.
-        Costs one forward pass over the random sequences per contribution, two over its own sample, one for the base
-        and one for the health lane, and one pass forward and back for the gradient.
         """
         manifest = self.context.manifest
-        random_ids, own_ids = self._ids(seeds, intake)
-        random_tokens = self.dataset.sequences(random_ids)
         updates = clip_scales(intake.accepted, last_consensus)
+        earlier = [*self.recent.paid(seeds.settled_round, last_consensus), *last_aggregate(state)]
         clusters = find_clusters(
             updates,
             last_consensus,
             manifest.codec.chunk,
             manifest.codec.k_in(intake.round),
             seed=seeds.eval_seed,
-            earlier=[*self.recent.paid(seeds.settled_round, last_consensus), *last_aggregate(state)],
+            earlier=earlier,
         )
-        self.recent.keep(intake.round, updates)
-        before = self._losses_before(state, random_tokens)
-        self.model.load(to_float(state.values))
+        self.recent.keep(intake.round, intake.accepted)
         order = measuring_order(updates, last_consensus, seeds.eval_seed)
         if seeds.sample is not None:
             order = [slot for slot in seeds.sample.slots if slot in updates]
-
-        def out_of_time() -> bool:
-            return stopped() or time.monotonic() >= deadline
-
-        def slopes() -> dict[int, float]:
-            if out_of_time():
-                return {}
-            return first_order_gains(self.model, updates, random_tokens, trial_step(manifest.scoring, manifest.outer))
-
-        early = slopes() if len(updates) >= GRADIENT_FIRST else {}
-        measured = evaluate_round(
-            self.model,
+        measured = self.measuring.measure(
+            seeds,
             updates,
-            random_tokens,
-            {slot: self.dataset.sequences(ids) for slot, ids in own_ids.items()},
-            manifest.scoring,
-            manifest.outer,
+            state,
+            order,
             on_progress=on_progress,
-            should_stop=out_of_time,
-            order=order,
+            should_stop=lambda: stopped() or time.monotonic() >= deadline,
         )
         if stopped():
             return None
-        harm = None if before is None else health(measured.base_losses, before)
-        return self._weigh(seeds, intake, last_consensus, clusters, measured, harm, early or slopes())
+        left_out = set(updates) - set(measured.losses.measurements)
+        if left_out:
+            log.warning("not measured", round=seeds.round, slots=sorted(left_out), sampled=seeds.sample is not None)
+        figures = Figures(
+            base_loss=measured.losses.base_loss,
+            harm=measured.harm,
+            measured=measured.losses.measurements,
+            history=by_slot(self.history.of_rounds_before(seeds.round), seeds.owners),
+            clusters=clusters,
+            compared_with=tuple(item.slot for item in earlier),
+            first_order=measured.first_order,
+        )
+        return weigh(manifest, seeds, intake, last_consensus, figures)
 
     def remember(self, number: int, scored: Scored) -> None:
         """Make a round's scores part of the history, on disk first; a round that is scored again counts once."""
         standings = scored.scores.history.standings
         fresh = {scored.owners[slot]: standing for slot, standing in standings.items()}
-        after = self.history.of_rounds_before(number).with_standings(fresh)
-        record = self.history.with_round(number, after)
+        self._keep(self.history.with_round(number, self.history.of_rounds_before(number).with_standings(fresh)))
+
+    def forget(self) -> None:
+        """Take the newest round out of the history: its weights were never revealed, so nobody could replay it."""
+        newest = self.history.round
+        self._keep(self.history.with_round(newest, self.history.of_rounds_before(newest)))
+
+    def _keep(self, record: HistoryRecord) -> None:
         replace_file(self.folder / "history.json", json.dumps(record.to_dict()).encode())
         self.history = record
-
-    def _weigh(
-        self,
-        seeds: RoundSeeds,
-        intake: Intake,
-        last_consensus: dict[int, int],
-        clusters: Clusters,
-        measured: RoundMeasurement,
-        harm: float | None,
-        first_order: dict[int, float],
-    ) -> Scored:
-        spec = self.context.manifest.scoring
-        share = 1.0 if seeds.sample is None else seeds.sample.share
-        unmeasured = set(intake.accepted) - set(measured.measurements)
-        if unmeasured:
-            log.warning("not measured", round=seeds.round, slots=sorted(unmeasured), sampled=seeds.sample is not None)
-        scores = score_round(
-            measured.measurements,
-            clusters,
-            seeds.commit_order,
-            by_slot(self.history.of_rounds_before(seeds.round), seeds.owners),
-            last_consensus,
-            spec,
-            refused=intake.refused,
-            unavailable=intake.unavailable,
-            unmeasured=unmeasured,
-            share=share,
-        )
-        abstained = intake.unavailable | unmeasured
-        vector = weight_vector(seeds.trainer_slots, scores.verdicts, measured.base_loss, harm, abstained, spec)
-        record = evidence(
-            round_number=seeds.round,
-            eval_seed=seeds.eval_seed,
-            base_loss=measured.base_loss,
-            health=harm,
-            measurements=measured.measurements,
-            verdicts=scores.verdicts,
-            clusters=clusters,
-            cids=intake.cids,
-            reference=scores.reference,
-            first_order=first_order,
-            share=share,
-        )
-        return Scored(vector, evidence_bytes(record), scores, seeds.owners)
-
-    def _ids(self, seeds: RoundSeeds, intake: Intake) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-        manifest = self.context.manifest
-        assigned_count, total = manifest.training.assigned_sequences, manifest.corpus.train_sequences
-        count = manifest.scoring.random_sequences
-        random_ids = evaluation_sequences(
-            seeds.assign_seed, seeds.eval_seed, seeds.trainer_slots, assigned_count, total, count
-        )
-        own = {}
-        for slot in intake.accepted:
-            assigned = assigned_sequences(seeds.assign_seed, slot, assigned_count, total, count)
-            own[slot] = own_sample(seeds.eval_seed, slot, assigned, manifest.scoring.own_sequences)
-        return random_ids, own
-
-    def _losses_before(self, state: StateFollower, tokens: np.ndarray) -> np.ndarray | None:
-        """Losses of the round's random sequences under the state before the last aggregate, None if not known."""
-        if state.previous is None:
-            return None
-        self.model.load(to_float(state.previous))
-        return sequence_losses(self.model.module, tokens)
 
 
 def measuring_order(slots: Collection[int], last_consensus: dict[int, int], eval_seed: bytes) -> list[int]:

@@ -13,6 +13,7 @@ from emerit.chain.records import (
     Attestation,
     ContributionCommit,
     DemandedLeaf,
+    DrawnSeed,
     Log,
     OpenedEpoch,
     OpenedRound,
@@ -26,7 +27,7 @@ from emerit.protocol.types import ContributionReveal, Fault, Header, Leaf, Weigh
 StoryRecord = (
     OpenedEpoch | OpenedRound | SettledRound | VoidedHeader | PunishedHeader | DemandedLeaf | AnsweredLeaf | VoidedRound
 )
-RoundRecord = ContributionCommit | ContributionReveal | WeightReveal | Attestation
+RoundRecord = ContributionCommit | ContributionReveal | DrawnSeed | WeightReveal | Attestation
 Record = StoryRecord | RoundRecord
 _Make = Callable[[dict[str, Any], Log], Record]
 
@@ -132,6 +133,7 @@ _MAKERS: Final[dict[str, _Make]] = {
     "RoundVoided": lambda v, log: VoidedRound(v["round"], log.block_number),
     "ContributionCommitted": lambda v, _: ContributionCommit(v["round"], v["slot"], v["commitment"]),
     "ContributionRevealed": lambda v, _: ContributionReveal(v["round"], v["slot"], v["contentHash"], v["cid"]),
+    "Drawn": lambda v, _: DrawnSeed(v["round"], v["evalSeed"]),
     "WeightsRevealed": lambda v, _: WeightReveal(
         v["round"], v["slot"], v["vector"], v["evidenceHash"], v["evidenceCid"]
     ),

@@ -81,6 +81,14 @@ class ContributionCommit:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawnSeed:
+    """The event `Drawn`: the evaluation seed of the round."""
+
+    round: int
+    eval_seed: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Attestation:
     """The event `Attested`: the validator in this slot signed the header with this hash.
 

@@ -13,6 +13,7 @@ from emerit.chain.records import (
     Attestation,
     ContributionCommit,
     DemandedLeaf,
+    DrawnSeed,
     OpenedRound,
     PunishedHeader,
     SettledRound,
@@ -193,6 +194,11 @@ class RunReader:
     def reveals(self, round: int) -> list[ContributionReveal]:
         """Return the revealed contributions, in the order in which they entered the hash of reveals."""
         return self._events.of_round(ContributionReveal, round)
+
+    def drawn_seed(self, round: int) -> bytes | None:
+        """Return the evaluation seed of a round, None before it is drawn."""
+        drawn = self._events.of_round(DrawnSeed, round)
+        return drawn[-1].eval_seed if drawn else None
 
     def weight_reveals(self, round: int) -> list[WeightReveal]:
         """Return the revealed weight vectors, in the order in which they entered the hash of reveals."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,60 @@ class RoundMeasurement:
     measurements: dict[int, Measurement]
 
 
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One contribution that is to be measured, with the sample [m, T + 1], m >= 2, of what its author was given."""
+
+    slot: int
+    update: SparseUpdate
+    own_tokens: Tokens
+
+
+class Bench(Protocol):
+    """What contributions are measured on: one device, or several that take whole contributions each."""
+
+    @property
+    def width(self) -> int:
+        """How many contributions are measured at once."""
+
+    def begin(self, random_tokens: Tokens) -> NDArray[np.float64]:
+        """Take the random sequences [n, T + 1] of a round; return their losses float64[n] under the state."""
+
+    def measure(self, trials: Sequence[Trial]) -> list[Measurement]:
+        """Measure at most `width` contributions, in their order; the state is afterwards what it was."""
+
+
+class OneDevice:
+    """A bench of one device: that of `model`, which holds the state."""
+
+    width = 1
+
+    def __init__(self, model: FlatModel, step: float) -> None:
+        """`step` is the fraction of an update that is applied, see `trial_step`."""
+        self._model = model
+        self._step = step
+        self._random: Tokens | None = None
+        self._base: NDArray[np.float64] = np.zeros(0)
+
+    def begin(self, random_tokens: Tokens) -> NDArray[np.float64]:
+        """See `Bench.begin`."""
+        self._random, self._base = random_tokens, sequence_losses(self._model.module, random_tokens)
+        return self._base
+
+    def measure(self, trials: Sequence[Trial]) -> list[Measurement]:
+        """See `Bench.measure`; costs one pass over the random sequences each, and two over the author's own."""
+        return [self._measured(trial) for trial in trials]
+
+    def _measured(self, trial: Trial) -> Measurement:
+        assert self._random is not None
+        module, base = self._model.module, self._base
+        own_base = sequence_losses(module, trial.own_tokens)
+        with TrialStep(self._model.flat, trial.update, self._step):
+            random_gain, random_se = mean_and_error(base - sequence_losses(module, self._random))
+            own_gain, own_se = mean_and_error(own_base - sequence_losses(module, trial.own_tokens))
+        return Measurement(trial.slot, random_gain, random_se, own_gain, own_se)
+
+
 def evaluate_round(
     model: FlatModel,
     updates: Mapping[int, SparseUpdate],
@@ -45,6 +100,7 @@ def evaluate_round(
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
     order: Sequence[int] | None = None,
+    bench: Bench | None = None,
 ) -> RoundMeasurement:
     """Measure the updates (by trainer slot, scales already clipped) on the state that `model` holds.
 
@@ -53,29 +109,28 @@ def evaluate_round(
     `random_tokens` [n, T + 1] are the same for all, `own_tokens[slot]` [m, T + 1] are a sample of what
     that trainer was assigned; n and m are at least 2. Costs one pass over the random sequences for the round, and
     for each update one more, and two over its own. The model's weights are afterwards what they were, to the bit.
+    `bench` is where that is done; without it, on the model's own device.
 
-    Raises StateError `state-loss-not-finite` when the state itself has no finite loss.
+    Raises StateError `state-loss-not-finite` when the state itself has no finite loss; whatever `bench` raises.
     """
-    base = sequence_losses(model.module, random_tokens)
+    where = OneDevice(model, trial_step(scoring, outer)) if bench is None else bench
+    base = where.begin(random_tokens)
     if not np.isfinite(base).all():
         raise StateError(
             "state-loss-not-finite",
             "The loss of the settled state is not a finite number; nothing can be measured against it.",
             "Replay the state from the last settled round; if its root is right, the run has diverged.",
         )
-    step = trial_step(scoring, outer)
     measurements: dict[int, Measurement] = {}
     places = sorted(updates) if order is None else order
-    for slot in places:
+    for first in range(0, len(places), where.width):
         if should_stop is not None and should_stop():
             break
-        own_base = sequence_losses(model.module, own_tokens[slot])
-        with TrialStep(model.flat, updates[slot], step):
-            random_gain, random_se = mean_and_error(base - sequence_losses(model.module, random_tokens))
-            own_gain, own_se = mean_and_error(own_base - sequence_losses(model.module, own_tokens[slot]))
-        measurements[slot] = Measurement(slot, random_gain, random_se, own_gain, own_se)
-        if on_progress is not None:
-            on_progress(len(measurements), len(places))
+        trials = [Trial(slot, updates[slot], own_tokens[slot]) for slot in places[first : first + where.width]]
+        for item in where.measure(trials):
+            measurements[item.slot] = item
+            if on_progress is not None:
+                on_progress(len(measurements), len(places))
     return RoundMeasurement(float(base.mean()), base, measurements)
 
 

@@ -16,7 +16,9 @@ from emerit.protocol import minifloat
 from emerit.run.state import StateFollower
 from emerit.scoring.sample import Sample
 from emerit_validator.intake import Intake
-from emerit_validator.scorer import RoundSeeds, Scored, Scorer, by_slot, load_history, measuring_order
+from emerit_validator.scorer import Scorer, by_slot, load_history, measuring_order
+from emerit_validator.seeds import RoundSeeds
+from emerit_validator.weighing import Scored
 from tests.unit.validator.stage import ROOT, VALUES, Client, Store, context, loop, update
 
 SLOTS = 6
