@@ -22,6 +22,7 @@ KEY: Final = "basis"
 MAX_SLOTS: Final = 1 << 16
 _FIELDS: Final = frozenset({"base_loss", "health", "measured", "history_before", "history_after", "compared_with"})
 _FIGURES: Final = 4
+_LARGEST: Final = 1e9
 # What repr gives of a float: at most 17 digits, a sign, a point, an exponent.
 _FLOAT: Final = re.compile(r"-?(\d{1,24}(\.\d{1,24})?(e[+-]?\d{1,3})?|inf)|nan", re.ASCII)
 _SLOT: Final = re.compile(r"0|[1-9]\d{0,4}", re.ASCII)
@@ -108,7 +109,10 @@ def _history(data: Any) -> ScoreHistory:
 def _number(text: Any) -> float:
     if not isinstance(text, str) or not _FLOAT.fullmatch(text):
         raise _invalid(f"{ascii(text)[:40]} is not a number in its shortest form")
-    return float(text)
+    number = float(text)
+    if math.isfinite(number) and abs(number) > _LARGEST:
+        raise _invalid(f"{text} is no loss that a model can have")
+    return number
 
 
 def _exact(value: Any) -> Any:

@@ -1,0 +1,334 @@
+"""Recompute a validator's weights of a past round from chain and IPFS, and say where they differ.
+
+The state before the round, the contributions, the seeds and who is who follow from the chain; what the validator alone
+knew (what came in time, what it had time for, its history) from its evidence, see `recorded` and `history_check`.
+Measured is by the same code as the validator's, compared is by `emerit.scoring.agreement`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from emerit.errors import EmeritError, StateError, UsageError
+from emerit.protocol.commitments import unpack_vector
+from emerit.protocol.settlement_tree import payable
+from emerit.protocol.types import RegistryEntry, WeightReveal
+from emerit.run.catch_up import CatchUp
+from emerit.run.context import RunContext
+from emerit.run.ledger import Ledger
+from emerit.run.state import StateFollower
+from emerit.run.work import past_work_seed
+from emerit.scoring.agreement import (
+    DIFFERS,
+    NO_LANE,
+    Difference,
+    Lane,
+    compare_lanes,
+    evidence_differences,
+    figure_differences,
+)
+from emerit.scoring.basis import Basis
+from emerit.scoring.clusters import Clusters
+from emerit.scoring.evaluate import OnProgress
+from emerit.scoring.fast_checks import clip_scales
+from emerit.scoring.similarity import AGGREGATE, find_clusters
+from emerit_validator.history_check import history_differences, last_revealed_before, starts_anew
+from emerit_validator.measuring import Measured, Measuring
+from emerit_validator.recent import last_aggregate, paid_before
+from emerit_validator.recorded import Blobs, fetch_statement, recorded_view
+from emerit_validator.seeds import RoundSeeds, round_seeds
+from emerit_validator.weighing import Figures, Recorded, Scored, weigh
+
+Tell = Callable[[str], None]
+SHOWN: Final = 20
+
+
+@dataclass(frozen=True)
+class ReplayedVote:
+    """One validator's weights of one round, held against a replay.
+
+    `identical`: vector and evidence are, to the bit, what this machine computes. `error`: why it could not be replayed.
+    """
+
+    round: int
+    slot: int
+    account: str
+    lanes: tuple[Lane, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
+    identical: bool = False
+    error: EmeritError | None = None
+
+    @property
+    def beyond(self) -> list[Difference]:
+        """What is beyond the tolerance."""
+        return [item for item in self.differences if item.beyond]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it was replayed, and nothing is beyond the tolerance."""
+        return self.error is None and not self.beyond and all(lane.verdict != DIFFERS for lane in self.lanes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "round": self.round,
+            "slot": self.slot,
+            "account": self.account,
+            "agrees": self.agrees,
+            "identical": self.identical,
+            "lanes": [lane.as_dict() for lane in self.lanes],
+            "differences": [item.as_dict() for item in self.differences],
+            "notes": list(self.notes),
+            "error": None if self.error is None else self.error.as_dict(),
+        }
+
+
+@dataclass
+class _Round:
+    """What the replays of one round's validators share."""
+
+    number: int
+    seeds: RoundSeeds
+    trust: dict[int, int]
+    blobs: Blobs
+    earlier: Blobs | None
+    measured: dict[tuple[int, ...], Measured] = field(default_factory=dict)
+    clusters: dict[tuple[tuple[int, ...], tuple[int, ...]], Clusters] = field(default_factory=dict)
+
+
+class Replayer:
+    """Replays rounds of one run; model, corpus and state are kept between them, in `folder` across commands."""
+
+    def __init__(
+        self, context: RunContext, folder: Path, corpus: Path, tell: Tell, on_progress: OnProgress = lambda *_: None
+    ) -> None:
+        """`tell` hears what takes a while, `on_progress` of every contribution measured."""
+        self._context = context
+        self._ledger = Ledger(context.client)
+        self._follower = StateFollower.open(context, folder)
+        self._measuring = Measuring(context.manifest, context.dataset(corpus))
+        self._tell = tell
+        self._on_progress = on_progress
+
+    def round(self, number: int, only: RegistryEntry | None = None) -> list[ReplayedVote]:
+        """Replay a round's validators, or `only` one, in the order in which they revealed.
+
+        Raises:
+            StateError: `round-unknown`; `state-root-mismatch`.
+            UsageError: `no-weights-revealed`.
+            UnavailableError: `aggregate-unavailable`, when the state cannot be built; the chain did not answer.
+        """
+        client = self._context.client
+        members = client.members_in(number)
+        reveals = [
+            item
+            for item in client.weight_reveals(number)
+            if only is None or (item.slot == only.slot and members.seat_of(only) is not None)
+        ]
+        if not reveals:
+            raise _nothing_revealed(number, only, [item.slot for item in client.weight_reveals(number)])
+        self._tell(f"round {number}: building the state before it")
+        self._follow(number)
+        prepared = self._prepare(number)
+        return [self._vote(prepared, item) for item in reveals]
+
+    def _follow(self, number: int) -> None:
+        """Bring the state to what it was before the round, with the step that led to it."""
+        follower = self._follower
+        settled = [item for item in self._context.client.state_chain() if item.round < number]
+        progress = CatchUp(self._tell)
+        is_there = follower.settled == len(settled) and (follower.previous is not None or not settled)
+        if not is_there:
+            follower.advance(settled[:-1], on_step=progress)
+        follower.from_checkpoints, kept = False, follower.from_checkpoints  # a checkpoint would hide the last step
+        try:
+            follower.advance(settled, on_step=progress)
+        finally:
+            follower.from_checkpoints = kept
+
+    def _prepare(self, number: int) -> _Round:
+        client, manifest = self._context.client, self._context.manifest
+        eval_seed = client.drawn_seed(number)
+        if eval_seed is None:
+            raise StateError("round-unknown", f"Round {number} has no evaluation seed yet.", "Wait for its scores.")
+        reveals = {item.slot: item for item in client.reveals(number)}
+        assign_seed = past_work_seed(client, manifest.training, number)
+        coverage = self._ledger.coverage(number)
+        seeds = round_seeds(client, number, assign_seed, eval_seed, set(reveals), coverage)
+        earlier = None
+        if seeds.settled_round >= 0:
+            before = {item.slot: item for item in client.reveals(seeds.settled_round)}
+            members = client.members_in(seeds.settled_round)
+            earlier = Blobs(self._context, members, self._root_before(seeds.settled_round), before)
+        blobs = Blobs(self._context, client.members_in(number), self._follower.root, reveals)
+        return _Round(number, seeds, self._ledger.trust(number), blobs, earlier)
+
+    def _root_before(self, number: int) -> bytes:
+        roots = [item.header.body.state_root for item in self._context.client.state_chain() if item.round < number]
+        return roots[-1] if roots else self._context.params.initial_state_root
+
+    def _vote(self, it: _Round, reveal: WeightReveal) -> ReplayedVote:
+        entry = self._context.client.members_in(it.number).validator_in(reveal.slot)
+        assert entry is not None
+        try:
+            return self._replayed(it, reveal, entry)
+        except EmeritError as error:
+            return ReplayedVote(it.number, reveal.slot, entry.account, error=error)
+
+    def _replayed(self, it: _Round, reveal: WeightReveal, entry: RegistryEntry) -> ReplayedVote:
+        manifest = self._context.manifest
+        statement = fetch_statement(self._context, reveal)
+        theirs = statement.basis
+        taken, differences, believed = recorded_view(statement, it.blobs, it.blobs.reveals)
+        differences += _measured_wrongly(theirs, taken, it.seeds)
+        differences += self._compared_wrongly(it, theirs)
+        measured = {slot: item for slot, item in theirs.measured.items() if slot in taken.accepted}
+        clusters = self._clusters(it, taken, theirs)
+        found = self._measure(it, taken, sorted(measured))
+        figures = Figures(
+            found.losses.base_loss,
+            None if theirs.health is None else found.harm,
+            {slot: found.losses.measurements[slot] for slot in measured},
+            theirs.before,
+            clusters,
+            theirs.compared_with,
+            found.first_order if statement.slopes else {},
+        )
+        ours = weigh(manifest, it.seeds, taken, it.trust, figures)
+        derived = weigh(manifest, it.seeds, taken, it.trust, _as_told(figures, theirs, measured, statement.slopes))
+        basis = Basis(figures.base_loss, figures.harm, figures.measured)
+        told = Basis(theirs.base_loss, theirs.health, measured)
+        differences += figure_differences(told, basis, statement.slopes, figures.first_order)
+        differences += evidence_differences(statement.record, json.loads(derived.evidence))
+        history, notes = self._history(it, entry, theirs)
+        differences += history
+        revealed = unpack_vector(reveal.vector, it.seeds.trainer_slots)
+        lanes, broken = compare_lanes(revealed, derived.vector, ours.vector, differences)
+        if believed:
+            notes.append(f"{believed} refused contributions are gone; their refusal is its word")
+        return ReplayedVote(
+            it.number,
+            reveal.slot,
+            entry.account,
+            tuple(lanes),
+            (*differences, *broken),
+            tuple([*self._word(it, taken, theirs), *notes]),
+            _identical(ours, revealed, reveal),
+        )
+
+    def _clusters(self, it: _Round, taken: Recorded, theirs: Basis) -> Clusters:
+        key = tuple(sorted(taken.accepted)), theirs.compared_with
+        if key not in it.clusters:
+            manifest, earlier = self._context.manifest, []
+            if it.earlier is not None:
+                sent = {slot: it.earlier.get(slot) for slot in theirs.compared_with if slot in it.earlier.reveals}
+                earlier = paid_before({n: item for n, item in sent.items() if not isinstance(item, str)}, it.trust)
+            if AGGREGATE in theirs.compared_with:
+                earlier += last_aggregate(self._follower)
+            it.clusters[key] = find_clusters(
+                clip_scales(taken.accepted, it.trust),
+                it.trust,
+                manifest.codec.chunk,
+                manifest.codec.k_in(it.number),
+                seed=it.seeds.eval_seed,
+                earlier=earlier,
+            )
+        return it.clusters[key]
+
+    def _measure(self, it: _Round, taken: Recorded, slots: Sequence[int]) -> Measured:
+        """Measure the slots; who has accepted the same contributions shares what was measured of them."""
+        key = tuple(sorted(taken.accepted))
+        known = it.measured.get(key)
+        if known is None or not set(slots) <= set(known.losses.measurements):
+            order = sorted({*slots, *(known.losses.measurements if known else ())})
+            began = time.monotonic()
+            updates = clip_scales(taken.accepted, it.trust)
+            it.measured[key] = self._measuring.measure(
+                it.seeds, updates, self._follower, order, on_progress=self._on_progress, should_stop=lambda: False
+            )
+            self._tell(f"round {it.number}: {len(order)} contributions measured in {time.monotonic() - began:.0f} s")
+        return it.measured[key]
+
+    def _compared_wrongly(self, it: _Round, theirs: Basis) -> list[Difference]:
+        """What it cannot have compared with: contributions that were not paid, or an aggregate it says it had not."""
+        paid = set() if it.earlier is None else {s for s in it.earlier.reveals if payable(it.trust.get(s, 0))}
+        strange = sorted(set(theirs.compared_with) - paid - {AGGREGATE})
+        found = []
+        if strange:
+            found.append(Difference(NO_LANE, "compared with", f"slots {strange}", "none that was paid"))
+        had_step = theirs.health is not None and bool(last_aggregate(self._follower))
+        if (AGGREGATE in theirs.compared_with) != had_step:
+            have = "with" if AGGREGATE in theirs.compared_with else "without"
+            found.append(Difference(NO_LANE, "compared with", f"{have} the last aggregate", "as its health lane says"))
+        return found
+
+    def _word(self, it: _Round, taken: Recorded, theirs: Basis) -> list[str]:
+        """What is taken from its evidence because nothing else says it."""
+        notes = []
+        if taken.unavailable:
+            notes.append(f"it abstained from slots {sorted(taken.unavailable)}, which it could not fetch in time")
+        left = sorted(set(taken.accepted) - set(theirs.measured) - _left_out(it.seeds, taken))
+        if left:
+            notes.append(f"it abstained from slots {left}, which it had no time to measure")
+        paid = set() if it.earlier is None else {s for s in it.earlier.reveals if payable(it.trust.get(s, 0))}
+        missing = sorted(paid - set(theirs.compared_with))
+        if missing:
+            notes.append(f"it did not know the paid contributions of slots {missing} of the round before")
+        if theirs.health is None and it.seeds.settled_round >= 0:
+            notes.append("it did not know the state before the last aggregate, so its health lane abstains")
+        return notes
+
+    def _history(self, it: _Round, entry: RegistryEntry, theirs: Basis) -> tuple[list[Difference], list[str]]:
+        client = self._context.client
+        before = last_revealed_before(client, it.number, entry)
+        if before is None:
+            return history_differences(theirs, it.seeds.owners, None, {}), []
+        if starts_anew(theirs):
+            return [], [f"its history starts anew, although it revealed weights in round {before.round}"]
+        try:
+            earlier = fetch_statement(self._context, before).basis
+        except EmeritError as error:
+            return [], [f"its history was not held against round {before.round}: {error.cause}"]
+        owners = {item.slot: item.index for item in client.members_in(before.round).active_trainers()}
+        return history_differences(theirs, it.seeds.owners, earlier, owners), []
+
+
+def _as_told(figures: Figures, theirs: Basis, measured: dict[int, Any], slopes: dict[int, float]) -> Figures:
+    """Return the validator's own figures in the place of the replay's."""
+    return Figures(
+        theirs.base_loss, theirs.health, measured, theirs.before, figures.clusters, theirs.compared_with, slopes
+    )
+
+
+def _measured_wrongly(theirs: Basis, taken: Recorded, seeds: RoundSeeds) -> list[Difference]:
+    """What it cannot have measured: what it had not, and what the round's sample leaves out."""
+    strange = sorted(set(theirs.measured) - set(taken.accepted))
+    outside = sorted(set(theirs.measured) & _left_out(seeds, taken))
+    found = []
+    if strange:
+        found.append(Difference(NO_LANE, "measured", f"slots {strange}", "none that it had accepted"))
+    if outside:
+        found.append(Difference(NO_LANE, "measured", f"slots {outside}", "the sample that the seed draws"))
+    return found
+
+
+def _left_out(seeds: RoundSeeds, taken: Recorded) -> set[int]:
+    return set() if seeds.sample is None else set(taken.accepted) - set(seeds.sample.slots)
+
+
+def _identical(ours: Scored, revealed: Sequence[int], reveal: WeightReveal) -> bool:
+    same = tuple(revealed) == ours.vector
+    return same and hashlib.sha256(ours.evidence).digest() == reveal.evidence_hash
+
+
+def _nothing_revealed(number: int, only: RegistryEntry | None, slots: Sequence[int]) -> UsageError:
+    who = "Nobody" if only is None or not slots else f"Validator {only.account}"
+    fix = f"Validator slots that did: {sorted(slots)}." if slots else "Take a round whose weights were revealed."
+    return UsageError("no-weights-revealed", f"{who} revealed weights in round {number}.", fix)
