@@ -97,8 +97,8 @@ def figure_differences(
 ) -> Iterator[Difference]:
     """Yield every measured figure that is not the same; of `ours` what `theirs` has is looked at.
 
-    Slopes are the first-order gains by slot, where they were computed; the validator's as evidence rounds them. A figure
-    that is no finite number agrees with any other such: a model that an update destroys has no loss.
+    Slopes are the first-order gains by slot, where they were computed; the validator's as evidence rounds them. A
+    figure that is no finite number agrees with any other such: a model that an update destroys has no loss.
     """
     loss_tolerance = max(LEAST_NATS, LOSS_SHARE * ours.base_loss)
     yield from _unlike(0, "base loss", theirs.base_loss, ours.base_loss, loss_tolerance)
