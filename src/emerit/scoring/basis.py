@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ KEY: Final = "basis"
 """Under which name evidence holds it."""
 MAX_SLOTS: Final = 1 << 16
 _FIELDS: Final = frozenset({"base_loss", "health", "measured", "history_before", "history_after", "compared_with"})
-_FIGURES: Final = 4
+FIGURES: Final = 4
 _LARGEST: Final = 1e9
 # What repr gives of a float: at most 17 digits, a sign, a point, an exponent.
 _FLOAT: Final = re.compile(r"-?(\d{1,24}(\.\d{1,24})?(e[+-]?\d{1,3})?|inf)|nan", re.ASCII)
@@ -53,7 +53,7 @@ class Basis:
         return {
             "base_loss": repr(self.base_loss),
             "health": None if self.health is None else repr(self.health),
-            "measured": {str(slot): list(map(repr, _figures(item))) for slot, item in sorted(self.measured.items())},
+            "measured": {str(slot): list(map(repr, figures_of(item))) for slot, item in sorted(self.measured.items())},
             "history_before": _exact(self.before.to_dict()),
             "history_after": _exact(self.after.to_dict()),
             "compared_with": list(self.compared_with),
@@ -84,8 +84,15 @@ def read_basis(data: Any) -> Basis:
     )
 
 
-def _figures(item: Measurement) -> tuple[float, ...]:
-    return item.random_gain, item.random_se, item.own_gain, item.own_se
+def figures_of(item: Measurement) -> list[float]:
+    """Return the four figures of a measurement; `measurement_of` takes them back."""
+    return [item.random_gain, item.random_se, item.own_gain, item.own_se]
+
+
+def measurement_of(slot: int, figures: Sequence[float]) -> Measurement:
+    """Return the measurement with these four figures."""
+    random_gain, random_se, own_gain, own_se = figures
+    return Measurement(slot, random_gain, random_se, own_gain, own_se)
 
 
 def _measured(data: Any) -> dict[int, Measurement]:
@@ -93,9 +100,9 @@ def _measured(data: Any) -> dict[int, Measurement]:
         raise _invalid("what was measured is no object")
     found = {}
     for key, figures in data.items():
-        if not _SLOT.fullmatch(key) or not isinstance(figures, list) or len(figures) != _FIGURES:
+        if not _SLOT.fullmatch(key) or not isinstance(figures, list) or len(figures) != FIGURES:
             raise _invalid(f"what was measured of {key[:12]!r} is not four figures of a slot")
-        found[int(key)] = Measurement(int(key), *map(_number, figures))
+        found[int(key)] = measurement_of(int(key), list(map(_number, figures)))
     return found
 
 

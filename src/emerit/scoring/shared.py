@@ -21,11 +21,11 @@ from emerit.data.tokens import Tokens
 from emerit.errors import StateError
 from emerit.model.flat import FlatModel
 from emerit.protocol.manifest import Manifest
+from emerit.scoring.basis import FIGURES, figures_of, measurement_of
 from emerit.scoring.evaluate import OneDevice, Trial, trial_step
 from emerit.scoring.measurement import Measurement
 from emerit.training.distributed import Act, Order, Ranks, told_when_lost
 
-_FIGURES: Final = 4
 # Of a trial: its slot, the shape of its update, how many entries and chunks that has, the shape of the own sequences.
 _HEAD: Final = 8
 _NOBODY: Final = -1
@@ -68,7 +68,7 @@ class ManyDevices:
             dist.broadcast(torch.from_numpy(heads).to(self._ranks.device), 0)
             _broadcast_bytes(self._ranks, data)
             found = _gathered(self._ranks, self._own.measure(trials[:1]))
-        return [Measurement(trial.slot, *found[rank]) for rank, trial in enumerate(trials)]
+        return [measurement_of(trial.slot, found[rank]) for rank, trial in enumerate(trials)]
 
 
 def follow(manifest: Manifest, ranks: Ranks) -> None:
@@ -156,9 +156,9 @@ def _received_bytes(ranks: Ranks, count: int) -> bytes:
 
 
 def _gathered(ranks: Ranks, own: Sequence[Measurement]) -> list[list[float]]:
-    """Return the four figures of every rank, each giving its own; zeros of a rank that measured nothing."""
-    figures = [[item.random_gain, item.random_se, item.own_gain, item.own_se] for item in own] or [[0.0] * _FIGURES]
-    mine = torch.tensor(figures[0], dtype=torch.float64, device=ranks.device)
+    """Return the figures of every rank, each giving its own; zeros of a rank that measured nothing."""
+    figures = figures_of(own[0]) if own else [0.0] * FIGURES
+    mine = torch.tensor(figures, dtype=torch.float64, device=ranks.device)
     room: list[Tensor] = [torch.empty_like(mine) for _ in range(ranks.place.size)]
     dist.all_gather(room, mine)
     return [part.tolist() for part in room]
