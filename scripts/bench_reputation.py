@@ -7,12 +7,12 @@ Keys of --json. `seconds`: CPU seconds, medians, by graph (nodes x edges) and wh
 with connectivity decay at a threshold of 1, ranked), `visits-plain` (without the decay), `hitting` (exact), `walks`
 (10,000 walks of ours), `build` (checking the arrays), `change` (one edge changed: graph made anew, then from the last
 solution), and the peers: `meritrank-python` (10,000 walks and ranks) with `meritrank-python-change`, `plain-walks`,
-`scipy`. `speedup`: by what of ours, graph and peer: the peer's seconds over ours. `max_relative_error_top100`: against
-an independent exact solution. `peak_bytes`: what Python and numpy hold at most during one computation. `warm_start`:
-cold seconds over warm ones by graph and number of changed edges. `sybil_gain`: by graph and base, attack, stop
-probability alpha, beta and number of Sybils: reputation that the attacker's region gained over what the attacker had
-before. Peers that are not installed are named in `missing`. Exit status 1 means that a target of docs/reputation.md is
-missed.
+`scipy`. `speedup`: by what of ours, graph and peer: the peer's seconds over ours. `max_relative_error_top100`:
+against an independent exact solution. `peak_bytes`: what Python and numpy hold at most during one computation.
+`warm_start`: cold seconds over warm ones by graph and number of changed edges. `sybil_gain`: by graph and base,
+attack, stop probability alpha, beta and number of Sybils: reputation that the attacker's region gained over what the
+attacker had before; `lab` is the wide graph of a run that `emerit.lab` plays for this (15 CPU seconds). Peers that
+are not installed are named in `missing`. Exit status 1 means that a target of docs/reputation.md is missed.
 """
 
 from __future__ import annotations

@@ -3,13 +3,15 @@
 Real rounds: trainers of Emerit's own train the demo model on the default corpus, each on its own sequences; all of them
 are applied, and measured as validators do it. `overhead_over_forward` is the time to measure one contribution over that
 of the bare forward passes on the same sequences, medians of one run. `first_order_gain` is how many times more
-contributions a second the gradient scores than measuring does, for `--contributions` of them; `first_order_spearman`
-the rank correlation of both over the contributions of a round (honest ones, and some noise and sign-flipped among
-them), mean over the rounds; `first_order_spearman_honest` without the latter.
+contributions a second the gradient scores than measuring does, for `--contributions` of them; `first_order_spearman...`
+says how alike both order the contributions (`scripts/scoring_first_order.py`).
 
 Similarity: synthetic updates of 10M parameters, 64 of 4096 kept, whose positions are drawn by a popularity that all
 share, so that they overlap several times more than chance, as real ones do. Time and peak memory are of
 `find_clusters`, whose arguments (the updates) are not counted; `..._clones` is the round in which all are one update.
+
+Whole rounds of `--counts` contributions with models of `--sizes` are in `scripts/scoring_sizes.py`, what a sample does
+to pay in `scripts/scoring_sample.py`.
 """
 
 from __future__ import annotations
@@ -18,16 +20,17 @@ import argparse
 import json
 import statistics
 import sys
-import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from scoring_first_order import RealRound, agreement
+from scoring_sample import sampling
+from scoring_sizes import by_size, cpu_seconds, synthetic
 
-from emerit.codec import SparseUpdate, integer_codec, kept_per_chunk
+from emerit.codec import SparseUpdate, integer_codec
 
 Figures = dict[str, Any]
 
@@ -38,32 +41,28 @@ TARGET_SPEARMAN = 0.99
 REPEATS = 5
 
 
-@dataclass(frozen=True)
-class RealRound:
-    """A round of real training: the state, each trainer's update (scales clipped) and the sequences it was given."""
-
-    number: int
-    values: NDArray[np.int32]
-    updates: dict[int, SparseUpdate]
-    assigned: dict[int, NDArray[Any]]
-    random: NDArray[Any]
-
-
 def run(arguments: Sequence[str], *, as_json: bool) -> int:
     """Read the arguments, measure and print; exit status 1 means that a target is missed."""
+    from emerit.protocol.presets import preset
+
     parser = argparse.ArgumentParser(prog="scripts/bench scoring")
     parser.add_argument("--trainers", type=int, default=8, help="trainers of the real rounds (default 8)")
     parser.add_argument("--rounds", type=int, default=10, help="real rounds (default 10)")
     parser.add_argument("--contributions", type=int, default=256, help="contributions to compare (default 256)")
+    parser.add_argument("--sizes", default="tiny,demo,small", help="presets to score rounds of (%(default)s)")
+    parser.add_argument("--counts", default="4,16,64", help="how many contributions those rounds have (%(default)s)")
     options = parser.parse_args(arguments)
-    if min(options.trainers, options.rounds, options.contributions) < 2:
+    sizes, counts = options.sizes.split(","), [int(word) for word in options.counts.split(",") if word.isdecimal()]
+    if min(options.trainers, options.rounds, options.contributions, *counts, len(counts) + 1) < 2:
         parser.error("every number must be at least 2")
-    figures = measure(options.trainers, options.rounds, options.contributions)
+    for size in sizes:
+        preset(size)
+    figures = measure(options.trainers, options.rounds, options.contributions, sizes, counts)
     print(json.dumps(figures, indent=2) if as_json else shown(figures))
     return 1 if figures["missed"] else 0
 
 
-def measure(trainers: int, rounds: int, contributions: int) -> Figures:
+def measure(trainers: int, rounds: int, contributions: int, sizes: Sequence[str], counts: Sequence[int]) -> Figures:
     """Return all figures."""
     from emerit.training.threads import single_thread
 
@@ -71,6 +70,8 @@ def measure(trainers: int, rounds: int, contributions: int) -> Figures:
     figures: Figures = {}
     figures |= of_rounds(list(told(real_rounds(trainers, rounds), "round", rounds)), contributions)
     figures |= similarity(contributions)
+    figures |= by_size(sizes, counts)
+    figures |= sampling()
     figures["missed"] = [
         name
         for name, fails in (
@@ -127,26 +128,10 @@ def of_rounds(rounds: Sequence[RealRound], contributions: int) -> Figures:
     """Return what measuring and the first order cost and tell on real rounds."""
     from emerit.model.flat import FlatModel
     from emerit.protocol.presets import preset
-    from emerit.scoring.evaluate import evaluate_round, trial_step
-    from emerit.scoring.first_order import first_order_gains
-    from emerit.training.state import to_float
 
-    demo = preset("demo")
-    model, step = FlatModel(demo.model), trial_step(demo.scoring, demo.outer)
-    everybody, honest_only = [], []
-    for item in rounds:
-        model.load(to_float(item.values))
-        updates = item.updates | others(item)
-        own = {slot: item.assigned[slot % len(item.updates)][: demo.scoring.own_sequences] for slot in updates}
-        measured = evaluate_round(model, updates, item.random, own, demo.scoring, demo.outer).measurements
-        gains = first_order_gains(model, updates, item.random, step)
-        honest = sorted(item.updates)
-        everybody.append(spearman([gains[s] for s in updates], [measured[s].random_gain for s in updates]))
-        honest_only.append(spearman([gains[s] for s in honest], [measured[s].random_gain for s in honest]))
+    model = FlatModel(preset("demo").model)
     return {
-        "first_order_spearman": statistics.fmean(everybody),
-        "first_order_spearman_least": min(everybody),
-        "first_order_spearman_honest": statistics.fmean(honest_only),
+        **agreement(model, rounds),
         "rounds": len(rounds),
         "honest_overlap_first": usual_overlap(rounds[0]),
         "honest_overlap_last": usual_overlap(rounds[-1]),
@@ -160,17 +145,6 @@ def usual_overlap(item: RealRound) -> float:
 
     found = compare_exactly(list(item.updates.values())).overlap
     return float(np.median(found[np.triu_indices(len(found), 1)]))
-
-
-def others(item: RealRound) -> dict[int, SparseUpdate]:
-    """Return contributions that are no honest work: random signs, and honest ones with all signs turned."""
-    random, first = np.random.default_rng(item.number), len(item.updates)
-    found = {}
-    for place, update in enumerate(list(item.updates.values())[: max(1, first // 2)]):
-        signs = random.choice(np.array([-1, 1], dtype=np.int8), len(update.levels))
-        found[first + 2 * place] = replace(update, levels=signs)
-        found[first + 2 * place + 1] = replace(update, levels=(-update.levels).astype(np.int8))
-    return found
 
 
 def costs(model: Any, item: RealRound, contributions: int) -> Figures:
@@ -223,8 +197,8 @@ def similarity(contributions: int) -> Figures:
     from emerit.scoring.similarity import find_clusters
 
     popularity = np.random.default_rng(1).standard_normal(SIMILAR_SIZE, dtype=np.float32) * np.float32(1.2)
-    numbers = range(contributions)
-    updates = dict(enumerate(told((synthetic(each, popularity) for each in numbers), "update", contributions)))
+    made = (synthetic(each, popularity, SIMILAR_CHUNK, SIMILAR_KEPT) for each in range(contributions))
+    updates = dict(enumerate(told(made, "update", contributions)))
     trust = dict.fromkeys(updates, 1000)
 
     def compare(given: dict[int, SparseUpdate]) -> Any:
@@ -249,39 +223,13 @@ def similarity(contributions: int) -> Figures:
     }
 
 
-def synthetic(seed: int, popularity: NDArray[np.float32]) -> SparseUpdate:
-    """Return an update whose kept positions are the largest of popularity plus its own noise, with random signs."""
-    random = np.random.default_rng(1000 + seed)
-    kept = kept_per_chunk(SIMILAR_SIZE, SIMILAR_CHUNK, SIMILAR_KEPT)
-    height = popularity + random.standard_normal(SIMILAR_SIZE, dtype=np.float32)
-    whole = SIMILAR_SIZE // SIMILAR_CHUNK * SIMILAR_CHUNK
-    rows = height[:whole].reshape(-1, SIMILAR_CHUNK)
-    best = np.sort(np.argpartition(-rows, SIMILAR_KEPT, axis=1)[:, :SIMILAR_KEPT], axis=1)
-    best += np.arange(len(rows))[:, None] * SIMILAR_CHUNK
-    rest = whole + np.sort(np.argsort(-height[whole:])[: int(kept[len(rows) :].sum())])
-    places = np.concatenate([best.ravel(), rest]).astype(np.int64)
-    signs = random.choice(np.array([-1, 1], dtype=np.int8), len(places))
-    scales = random.integers(500, 700, len(kept)).astype(np.uint16)
-    return SparseUpdate(SIMILAR_SIZE, SIMILAR_CHUNK, SIMILAR_KEPT, places, signs, scales)
-
-
-def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the rank correlation of two lists of different numbers."""
-    ranks = [np.argsort(np.argsort(np.array(values))) for values in (first, second)]
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def cpu_seconds(act: Callable[[], object]) -> float:
-    """Return the processor time that one call takes."""
-    begin = time.process_time()
-    act()
-    return time.process_time() - begin
-
-
-def shown(figures: Figures) -> str:
-    """Return the figures as lines for people."""
-    lines = [
-        f"{name:<42} {value:.4g}" if isinstance(value, float) else f"{name:<42} {value}"
-        for name, value in figures.items()
-    ]
+def shown(figures: Figures, before: str = "") -> str:
+    """Return the figures as lines for people; what is nested has its keys in one name."""
+    lines = []
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            lines.append(shown(value, f"{before}{name} "))
+        else:
+            told_value = f"{value:.4g}" if isinstance(value, float) else value
+            lines.append(f"{before + name:<42} {told_value}")
     return "\n".join(lines)

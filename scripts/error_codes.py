@@ -21,7 +21,10 @@ COMPUTED = {"kebab"}
 # The codec's reader joins a kind and a reason; these pairs it never makes, since the caller has no such check.
 NEVER_JOINED = {"blob-table"} | {
     f"aggregate-{reason}"
-    for reason in ("codec", "level", "scale", "wrong-author", "wrong-base", "wrong-chain", "wrong-run", "wrong-table")
+    for reason in (
+        *("codec", "feedback", "level", "scale"),
+        *("wrong-author", "wrong-base", "wrong-chain", "wrong-run", "wrong-table"),
+    )
 }
 
 

@@ -2,6 +2,8 @@
 
 The gain is (R'(attacker and Sybils, after) - R'(attacker, before)) / R'(attacker, before), with R' in visits of a walk,
 not shares, because that is what the bound a / (1 - a) speaks of. The attacker gives all its weight to its Sybils.
+The graphs: two of a forum's shape (`reputation_graphs.interactions`), and the wide graph of a run that the lab plays
+(`reputation_lab.lab_graph`).
 """
 
 from __future__ import annotations
@@ -33,6 +35,11 @@ def sybil_gains() -> dict[str, dict[str, Any]]:
         graph = interactions(nodes, edges)
         for base in ("visits", "hitting") if shape == DENSE_SHAPE else ("visits",):
             found[f"{shape} {base}"] = {attack: by_alpha(graph, base, attack) for attack in ATTACKS}
+    from reputation_lab import lab_graph  # torch takes seconds to import
+
+    played = lab_graph()
+    for base in ("visits", "hitting"):
+        found[f"lab {base}"] = {attack: by_alpha(played, base, attack) for attack in ATTACKS}
     graph = interactions(*SHAPES[DENSE_SHAPE])
     found["bridges"] = {
         str(bridges): gain(graph, attacked(graph, "bridge", 100, bridges), "visits", 0.15)[0] for bridges in BRIDGES

@@ -33,12 +33,12 @@ def start_trainer(options: NodeOptions, make_worker: WorkerFactory = HonestWorke
 
     with joined(place) as ranks:
         if place.rank == 0:
-            run_trainer(options, partial(sharded_worker, ranks))
+            run_trainer(options, partial(sharded_worker, ranks), measures_peers=False)
         else:
             serve(ranks)
 
 
-def run_trainer(options: NodeOptions, make_worker: WorkerFactory) -> None:
+def run_trainer(options: NodeOptions, make_worker: WorkerFactory, measures_peers: bool = True) -> None:
     """Run the process that speaks to chain and IPFS; raises as `start_trainer`."""
     parts = assemble(options, "trainer")
     # The private data order: known to this key alone, the same after a restart.
@@ -52,4 +52,5 @@ def run_trainer(options: NodeOptions, make_worker: WorkerFactory) -> None:
         loop=parts.loop,
         metrics=Metrics("trainer"),
         bond_wei=options.stake_wei,
+        measures_peers=measures_peers,
     ).run()

@@ -33,6 +33,7 @@ from emerit.run.rounds import RoundBook
 from emerit.run.state import StateFollower
 from emerit.run.work import work_seed
 from emerit.telemetry import Metrics, RoundJournal
+from emerit_node.peers import PeerWatch
 from emerit_node.worker import Task, Worker
 
 log = structlog.get_logger("emerit.trainer")
@@ -45,7 +46,10 @@ FINISH_SECONDS = 8.0
 
 @dataclass
 class TrainerNode:
-    """One trainer in one run; `run()` plays rounds until the run ends or the node is told to stop."""
+    """One trainer in one run; `run()` plays rounds until the run ends or the node is told to stop.
+
+    `measures_peers` is for one process: a model that takes several is not measured beside them.
+    """
 
     context: RunContext
     sender: Sender
@@ -54,10 +58,15 @@ class TrainerNode:
     loop: NodeLoop
     metrics: Metrics
     bond_wei: int | None = None
+    measures_peers: bool = True
     late_rounds: int = field(default=0, init=False)
     check_in_from: int = field(default=0, init=False)
     has_left: bool = field(default=False, init=False)
     fault_told: bytes = field(default=b"", init=False)
+
+    def __post_init__(self) -> None:
+        """Start with nothing known of the peers."""
+        self.peers = PeerWatch(self.context, self.loop)
 
     def run(self) -> None:
         """Join, then play every round.
@@ -91,6 +100,8 @@ class TrainerNode:
             log.info("left the run: nothing more to do", after_round=self.entry.active_until - 1)
             return
         self.work_ahead(number + 1)
+        if self.measures_peers:
+            self.peers.watch(number, self.entry, self.follower, self.dataset)
         stuck = False
 
         def over(status: Status) -> bool:
@@ -268,7 +279,9 @@ class TrainerNode:
 
     def keep(self, number: int, update: SparseUpdate) -> Pending:
         """Encode the update and compute its CID without publishing it; on disk before anybody hears of it."""
-        blob = encode_blob(self.expectation(number, self.follower.root).header(), update)
+        settled = max((item.round for item in self.context.client.state_chain() if item.round < number), default=-1)
+        header = self.expectation(number, self.follower.root).header(self.peers.feedback(settled))
+        blob = encode_blob(header, update)
         pending = Pending(
             kind="contribution",
             round=number,

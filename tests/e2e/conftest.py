@@ -27,7 +27,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Network, 
         net.wait(lambda s: s.phase is Phase.FINISHED, 200, "the end of the run")
         base = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 60
-        while len(get(f"{base}/v1/rounds")[1]["rounds"]) < ROUNDS or not ready(base) or not explained(base):
+        while len(get(f"{base}/v1/rounds")[1]["rounds"]) < ROUNDS or not ready(base) or not complete(base):
             assert time.monotonic() < deadline, net.children["api"].tail(20)
             time.sleep(0.1)
         yield net, base
@@ -38,7 +38,8 @@ def ready(base: str) -> bool:
     return status == 200 and bool(answer["ready"])
 
 
-def explained(base: str) -> bool:
-    """Whether the evidence of every round has come in."""
+def complete(base: str) -> bool:
+    """Whether the evidence of every round has come in, and what the trainers say of each other."""
     people = get(f"{base}/v1/participants")[1]["participants"]
-    return all("evidence-missing" not in person["reasons"] for person in people)
+    wide = get(f"{base}/v1/reputation/{people[0]['address']}?graph=wide")[1]["wide"]
+    return all("evidence-missing" not in person["reasons"] for person in people) and wide["missing"] == 0

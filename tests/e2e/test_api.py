@@ -49,6 +49,23 @@ def test_every_participant_has_rounds_with_a_reason_and_a_reputation(served: tup
         assert reputation["reputation"] == person["reputation"]
 
 
+def test_trainers_measure_each_other_and_say_so_in_the_wide_graph(served: tuple[Network, str]) -> None:
+    net, base = served
+    account = {name: net.client.entry_of(net.addresses[name]).account for name in ("t0", "t1")}  # type: ignore[union-attr]
+    sources = set()
+    for name, other in (("t0", "t1"), ("t1", "t0")):
+        plain = get(f"{base}/v1/reputation/{net.addresses[name]}")[1]
+        wide = get(f"{base}/v1/reputation/{net.addresses[name]}?graph=wide")[1]["wide"]
+        assert plain["wide"] is None and wide["ego"] == "seed"
+        assert (wide["rounds"], wide["dropped"]) == (list(range(ROUNDS)), [])
+        assert 0 < wide["reputation"] == wide["share"] - wide["connectivity_took"]
+        assert wide["edges"] > 0, "no trainer has said anything of the other"
+        sources |= {path["source"] for path in wide["paths"]}
+        view = f"{base}/v1/reputation/{net.addresses[name]}?graph=wide&perspective={net.addresses[other]}"
+        assert get(view)[1]["wide"]["ego"] == account[other]
+    assert sources <= {"seed", net.client.entry_of(net.addresses["v0"]).account, *account.values()}  # type: ignore[union-attr]
+
+
 def test_the_contract_pays_what_the_api_says_with_the_proof_it_gives(served: tuple[Network, str]) -> None:
     net, base = served
     address = net.addresses["v0"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from emerit.cli.main import run
+from emerit.scoring.rating import Rating
 from tests.e2e.conftest import ROUNDS
 from tests.e2e.network import PASSWORD, Network
 
@@ -65,8 +66,14 @@ def test_rewards_are_listed_and_claimed_once(network: Network, capsys: pytest.Ca
     assert token.balance_of(address) - before_wei == earned_wei
     shown = answer(capsys, "reputation", "show", address, "--explain", "--perspective", network.addresses["v0"])
     assert shown["on_chain"] == shown["reputation"] == shown["explain"]["reputation"] > 0
+    assert 0 < shown["rating_sigma"] < Rating().sigma and shown["rating"] != Rating().mu
     assert shown["explain"]["round"] == ROUNDS - 1
     assert shown["perspective"]["validator"].lower() == network.addresses["v0"].lower()
+    seen = answer(capsys, "reputation", "show", address, "--graph", "wide", "--perspective", network.addresses["t1"])
+    assert seen["wide"]["ego"].lower() == network.addresses["t1"].lower() and seen["wide"]["edges"] > 0
+    assert (seen["wide"]["missing"], seen["reputation"]) == (0, shown["reputation"])
+    assert run(["reputation", "show", address, "--graph", "wide", "--explain"]) == 0
+    assert "feedback that nobody can verify" in capsys.readouterr().out
     outcomes = answer(capsys, "rewards", "list", network.addresses["v0"])
     assert {row["reason"] for row in outcomes["rounds"]} == {"paid"}
 

@@ -24,6 +24,8 @@ TOKEN = 10**18
 STAKE_WEI = 100 * TOKEN
 BURNED = "0x000000000000000000000000000000000000dEaD"
 DISPUTABLE = replace(CLOCK, challenge_window_seconds=60, claim_period_seconds=1200).fitted()
+# Rounds that nobody signs are waited out, one after the other.
+SIGNED_SOON = replace(DISPUTABLE, settle_seconds=15).fitted()
 
 
 def test_a_theft_by_two_thirds_is_taken_back_and_costs_them_their_stake(
@@ -73,7 +75,7 @@ def test_the_honest_third_settles_alone_what_the_thieves_will_not_sign(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rate_wei = 10 * TOKEN  # three full rounds' budgets are more than two stakes: the thieves lose all their votes
-    with Network(tmp_path, 2, 3, NO_LIMIT, clock=DISPUTABLE, rate_wei=rate_wei) as net:
+    with Network(tmp_path, 2, 3, NO_LIMIT, clock=SIGNED_SOON, rate_wei=rate_wei) as net:
         net.modules = {"v0": "tests.e2e.crooked", "v1": "tests.e2e.crooked"}
         net.make_wallets()
         monkeypatch.setenv("CROOKED_ROUND", str(CROOKED_ROUND))

@@ -7,6 +7,8 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 import structlog
 
@@ -18,6 +20,7 @@ from emerit.run.node import NodeLoop
 from emerit.run.pending import Pending, load_pending, save_pending
 from emerit.run.state import StateFollower
 from emerit.run.work import work_seed
+from emerit.scoring.sample import Standings
 from emerit.telemetry import Metrics
 from emerit_validator.chores import attempt
 from emerit_validator.intake import Intake
@@ -33,6 +36,7 @@ COMMIT_SHARE = 0.2
 LEAST_COMMIT_SECONDS = 3.0
 # How long after a phase's end a node that was told to stop still looks for the next phase's first block.
 GRACE_SECONDS = 3.0
+NOTHING_KNOWN: Final[Standings] = MappingProxyType({})
 
 
 def scoring_seconds(status: Status) -> float:
@@ -74,15 +78,17 @@ class Ballot:
         state: StateFollower,
         last_consensus: dict[int, int],
         coverage: tuple[int, int] = (0, 0),
+        standings: Standings = NOTHING_KNOWN,
     ) -> Pending | None:
         """Score the round and commit to the weights; None when it is too late or the node was told to stop.
 
-        `coverage` says how many contributions of the last settled round were voted on, and how many there were.
+        `coverage` says how many contributions of the last settled round were voted on, and how many there were;
+        `standings` what settled rounds say of the trainers, by slot.
         """
         status = self.loop.status()
         if status.round != number or status.phase is not Phase.SCORE:
             return None
-        scored = self._score(status, intake, state, last_consensus, coverage)
+        scored = self._score(status, intake, state, last_consensus, coverage, standings)
         if scored is None:
             return None
         for verdict in scored.scores.verdicts.values():
@@ -142,11 +148,12 @@ class Ballot:
         state: StateFollower,
         last_consensus: dict[int, int],
         coverage: tuple[int, int],
+        standings: Standings,
     ) -> Scored | None:
         client, number = self.context.client, status.round
         deadline = time.monotonic() + scoring_seconds(status)
         assign_seed = work_seed(client, self.context.manifest.training, status)
-        seeds = round_seeds(client, number, assign_seed, status.eval_seed, set(intake.cids), coverage)
+        seeds = round_seeds(client, number, assign_seed, status.eval_seed, set(intake.cids), coverage, standings)
         self._drop_unrevealed(number)
 
         def progress(done: int, total: int) -> None:

@@ -25,8 +25,8 @@ from emerit_validator.seeds import RoundSeeds, round_sequences
 # round it gets the time that is left.
 GRADIENT_FIRST: Final = 16
 
-BenchFactory = Callable[[FlatModel, float], Bench]
-"""Makes the bench of a model for a trial step, see `emerit.scoring.evaluate.OneDevice`."""
+BenchFactory = Callable[[FlatModel], Bench]
+"""Makes the bench of a model, see `emerit.scoring.evaluate.Bench`."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Measuring:
         self._dataset = dataset
         self._model = FlatModel(manifest.model, device=device)
         self._step = trial_step(manifest.scoring, manifest.outer)
-        self._bench = None if make_bench is None else make_bench(self._model, self._step)
+        self._bench = None if make_bench is None else make_bench(self._model)
 
     def measure(
         self,
@@ -63,8 +63,8 @@ class Measuring:
     ) -> Measured:
         """Measure the updates (by trainer slot, scales clipped) of the slots in `order`, until told to stop.
 
-        Costs one forward pass over the random sequences per contribution, two over its own sample, one for the base
-        and one for the health lane, and one pass forward and back for the gradient.
+        Costs two forward passes over the random sequences per contribution, three over its own sample, one for the
+        base, one for the common step and one for the health lane, and one pass forward and back for the gradient.
         """
         random_ids, own_ids = round_sequences(self._manifest, seeds, order)
         random_tokens = self._dataset.sequences(random_ids)

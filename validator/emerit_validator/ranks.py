@@ -30,8 +30,8 @@ def shared_bench(ranks: Ranks, manifest: Manifest) -> BenchFactory:
     ranks.publish_manifest(manifest.to_bytes())
     log.info("measuring together", processes=ranks.place.size, device=ranks.mesh.device_type)
 
-    def make(model: FlatModel, step: float) -> ManyDevices:
-        return ManyDevices(model, step, ranks)
+    def make(model: FlatModel) -> ManyDevices:
+        return ManyDevices(model, manifest.scoring, manifest.outer, ranks)
 
     return make
 

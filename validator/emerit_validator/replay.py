@@ -21,7 +21,8 @@ from emerit.protocol.settlement_tree import payable
 from emerit.protocol.types import RegistryEntry, WeightReveal
 from emerit.run.catch_up import CatchUp
 from emerit.run.context import RunContext
-from emerit.run.ledger import Ledger
+from emerit.run.ledger import Ledger, SettledEntry
+from emerit.run.ratings import Ratings, standings
 from emerit.run.state import StateFollower
 from emerit.run.work import past_work_seed
 from emerit.scoring.agreement import (
@@ -37,10 +38,11 @@ from emerit.scoring.basis import Basis
 from emerit.scoring.clusters import Clusters
 from emerit.scoring.evaluate import OnProgress
 from emerit.scoring.fast_checks import clip_scales
-from emerit.scoring.similarity import AGGREGATE, find_clusters
+from emerit.scoring.recent import ROUNDS, paid_before
+from emerit.scoring.similarity import AGGREGATE, Earlier, find_clusters
 from emerit_validator.history_check import history_differences, last_revealed_before, starts_anew
 from emerit_validator.measuring import Measured, Measuring
-from emerit_validator.recent import last_aggregate, paid_before
+from emerit_validator.recent import last_aggregate
 from emerit_validator.recorded import Blobs, fetch_statement, recorded_view
 from emerit_validator.seeds import RoundSeeds, round_seeds
 from emerit_validator.weighing import Figures, Recorded, Scored, weigh
@@ -98,9 +100,10 @@ class _Round:
     seeds: RoundSeeds
     trust: dict[int, int]
     blobs: Blobs
-    earlier: Blobs | None
+    earlier: dict[int, Blobs]
+    paid: dict[int, dict[int, int]]
     measured: dict[tuple[int, ...], Measured] = field(default_factory=dict)
-    clusters: dict[tuple[tuple[int, ...], tuple[int, ...]], Clusters] = field(default_factory=dict)
+    clusters: dict[tuple[tuple[int, ...], tuple[tuple[int, int], ...]], Clusters] = field(default_factory=dict)
 
 
 class Replayer:
@@ -155,20 +158,28 @@ class Replayer:
 
     def _prepare(self, number: int) -> _Round:
         client, manifest = self._context.client, self._context.manifest
-        eval_seed = client.drawn_seed(number)
+        eval_seed = client.drawn(number)
         if eval_seed is None:
             raise StateError("round-unknown", f"Round {number} has no evaluation seed yet.", "Wait for its scores.")
         reveals = {item.slot: item for item in client.reveals(number)}
         assign_seed = past_work_seed(client, manifest.training, number)
-        coverage = self._ledger.coverage(number)
-        seeds = round_seeds(client, number, assign_seed, eval_seed, set(reveals), coverage)
-        earlier = None
-        if seeds.settled_round >= 0:
-            before = {item.slot: item for item in client.reveals(seeds.settled_round)}
-            members = client.members_in(seeds.settled_round)
-            earlier = Blobs(self._context, members, self._root_before(seeds.settled_round), before)
-        blobs = Blobs(self._context, client.members_in(number), self._follower.root, reveals)
-        return _Round(number, seeds, self._ledger.trust(number), blobs, earlier)
+        coverage, members = self._ledger.coverage(number), client.members_in(number)
+        self._ledger.update()
+        entries = [entry for entry in self._ledger.entries if entry.round < number]
+        known = standings(entries[-1] if entries else None, members, Ratings().after(entries))
+        seeds = round_seeds(client, number, assign_seed, eval_seed, set(reveals), coverage, known)
+        blobs = Blobs(self._context, members, self._follower.root, reveals)
+        latest = [entry for entry in entries if any(map(payable, entry.settlement.weights))][-ROUNDS:]
+        earlier = {entry.round: self._blobs_of(entry) for entry in latest}
+        paid = {
+            entry.round: {slot: weight for slot, weight in enumerate(entry.settlement.weights) if payable(weight)}
+            for entry in latest
+        }
+        return _Round(number, seeds, self._ledger.trust(number), blobs, earlier, paid)
+
+    def _blobs_of(self, entry: SettledEntry) -> Blobs:
+        reveals = {item.slot: item for item in entry.contributions}
+        return Blobs(self._context, entry.members, self._root_before(entry.round), reveals)
 
     def _root_before(self, number: int) -> bytes:
         roots = [item.header.body.state_root for item in self._context.client.state_chain() if item.round < number]
@@ -226,11 +237,10 @@ class Replayer:
     def _clusters(self, it: _Round, taken: Recorded, theirs: Basis) -> Clusters:
         key = tuple(sorted(taken.accepted)), theirs.compared_with
         if key not in it.clusters:
-            manifest, earlier = self._context.manifest, []
-            if it.earlier is not None:
-                sent = {slot: it.earlier.get(slot) for slot in theirs.compared_with if slot in it.earlier.reveals}
-                earlier = paid_before({n: item for n, item in sent.items() if not isinstance(item, str)}, it.trust)
-            if AGGREGATE in theirs.compared_with:
+            manifest, earlier = self._context.manifest, list[Earlier]()
+            for number in dict.fromkeys(number for number, _ in theirs.compared_with):
+                earlier += _paid_in(it, number, [slot for each, slot in theirs.compared_with if each == number])
+            if any(slot == AGGREGATE for _, slot in theirs.compared_with):
                 earlier += last_aggregate(self._follower)
             it.clusters[key] = find_clusters(
                 clip_scales(taken.accepted, it.trust),
@@ -258,14 +268,14 @@ class Replayer:
 
     def _compared_wrongly(self, it: _Round, theirs: Basis) -> list[Difference]:
         """What it cannot have compared with: contributions that were not paid, or an aggregate it says it had not."""
-        paid = set() if it.earlier is None else {s for s in it.earlier.reveals if payable(it.trust.get(s, 0))}
-        strange = sorted(set(theirs.compared_with) - paid - {AGGREGATE})
+        step = {pair for pair in theirs.compared_with if pair[1] == AGGREGATE}
+        strange = sorted(set(theirs.compared_with) - _paid(it) - step)
         found = []
         if strange:
-            found.append(Difference(NO_LANE, "compared with", f"slots {strange}", "none that was paid"))
+            found.append(Difference(NO_LANE, "compared with", f"{strange} (round, slot)", "none that was paid"))
         had_step = theirs.health is not None and bool(last_aggregate(self._follower))
-        if (AGGREGATE in theirs.compared_with) != had_step:
-            have = "with" if AGGREGATE in theirs.compared_with else "without"
+        if step != ({(it.seeds.settled_round, AGGREGATE)} if had_step else set()):
+            have = "with" if step else "without"
             found.append(Difference(NO_LANE, "compared with", f"{have} the last aggregate", "as its health lane says"))
         return found
 
@@ -277,10 +287,9 @@ class Replayer:
         left = sorted(set(taken.accepted) - set(theirs.measured) - _left_out(it.seeds, taken))
         if left:
             notes.append(f"it abstained from slots {left}, which it had no time to measure")
-        paid = set() if it.earlier is None else {s for s in it.earlier.reveals if payable(it.trust.get(s, 0))}
-        missing = sorted(paid - set(theirs.compared_with))
+        missing = sorted(_paid(it) - set(theirs.compared_with))
         if missing:
-            notes.append(f"it did not know the paid contributions of slots {missing} of the round before")
+            notes.append(f"it did not know these paid contributions of earlier rounds (round, slot): {missing}")
         if theirs.health is None and it.seeds.settled_round >= 0:
             notes.append("it did not know the state before the last aggregate, so its health lane abstains")
         return notes
@@ -298,6 +307,18 @@ class Replayer:
             return [], [f"its history was not held against round {before.round}: {error.cause}"]
         owners = {item.slot: item.index for item in client.members_in(before.round).active_trainers()}
         return history_differences(theirs, it.seeds.owners, earlier, owners), []
+
+
+def _paid(it: _Round) -> set[tuple[int, int]]:
+    """Round and slot of all that the last rounds paid."""
+    return {(number, slot) for number, weights in it.paid.items() for slot in weights}
+
+
+def _paid_in(it: _Round, number: int, slots: Sequence[int]) -> list[Earlier]:
+    """Return those of the slots that a round paid, as something that must not come again."""
+    weights = it.paid.get(number, {})
+    sent = {slot: it.earlier[number].get(slot) for slot in slots if slot in weights}
+    return paid_before({slot: item for slot, item in sent.items() if not isinstance(item, str)}, weights)
 
 
 def _as_told(figures: Figures, theirs: Basis, measured: dict[int, Any], slopes: dict[int, float]) -> Figures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,15 +13,15 @@ import structlog
 from emerit.data import Dataset
 from emerit.errors import StateError
 from emerit.files import replace_file
-from emerit.protocol.seeds import derive
 from emerit.run.context import RunContext
 from emerit.run.state import StateFollower
 from emerit.scoring.fast_checks import clip_scales
 from emerit.scoring.history import HistoryRecord, ScoreHistory
+from emerit.scoring.recent import Recent
 from emerit.scoring.similarity import find_clusters
 from emerit_validator.intake import Intake
 from emerit_validator.measuring import BenchFactory, Measuring
-from emerit_validator.recent import Recent, last_aggregate
+from emerit_validator.recent import last_aggregate
 from emerit_validator.seeds import RoundSeeds
 from emerit_validator.weighing import Figures, Scored, weigh
 
@@ -63,23 +63,22 @@ class Scorer:
         """Measure the accepted contributions and weigh them; None when told to stop.
 
         What is not measured when `deadline` (of `time.monotonic`) has come gets no weight: the vector abstains there.
-        The contributions of the largest last consensus weights are measured first, or those of the sample alone.
+        Only who is in the sample is measured, in its order.
         """
         manifest = self.context.manifest
         updates = clip_scales(intake.accepted, last_consensus)
-        earlier = [*self.recent.paid(seeds.settled_round, last_consensus), *last_aggregate(state)]
+        earlier = self.recent.earlier(seeds.settled_round, last_consensus)
+        step = last_aggregate(state)
         clusters = find_clusters(
             updates,
             last_consensus,
             manifest.codec.chunk,
             manifest.codec.k_in(intake.round),
             seed=seeds.eval_seed,
-            earlier=earlier,
+            earlier=[*earlier, *step],
         )
         self.recent.keep(intake.round, intake.accepted)
-        order = measuring_order(updates, last_consensus, seeds.eval_seed)
-        if seeds.sample is not None:
-            order = [slot for slot in seeds.sample.slots if slot in updates]
+        order = sorted(updates) if seeds.sample is None else [slot for slot in seeds.sample.slots if slot in updates]
         measured = self.measuring.measure(
             seeds,
             updates,
@@ -92,14 +91,15 @@ class Scorer:
             return None
         left_out = set(updates) - set(measured.losses.measurements)
         if left_out:
-            log.warning("not measured", round=seeds.round, slots=sorted(left_out), sampled=seeds.sample is not None)
+            sampled = seeds.sample is not None and not seeds.sample.whole
+            log.warning("not measured", round=seeds.round, slots=sorted(left_out), sampled=sampled)
         figures = Figures(
             base_loss=measured.losses.base_loss,
             harm=measured.harm,
             measured=measured.losses.measurements,
             history=by_slot(self.history.of_rounds_before(seeds.round), seeds.owners),
             clusters=clusters,
-            compared_with=tuple(item.slot for item in earlier),
+            compared_with=(*self.recent.known, *((seeds.settled_round, item.slot) for item in step)),
             first_order=measured.first_order,
         )
         return weigh(manifest, seeds, intake, last_consensus, figures)
@@ -118,15 +118,6 @@ class Scorer:
     def _keep(self, record: HistoryRecord) -> None:
         replace_file(self.folder / "history.json", json.dumps(record.to_dict()).encode())
         self.history = record
-
-
-def measuring_order(slots: Collection[int], last_consensus: dict[int, int], eval_seed: bytes) -> list[int]:
-    """Return in which order contributions are measured: by last consensus weight, the largest first.
-
-    Equals, newcomers above all, come in an order that the evaluation seed draws: alike at all validators, so that
-    what they have time for is the same, and another one in every round.
-    """
-    return sorted(slots, key=lambda slot: (-last_consensus.get(slot, 0), derive(eval_seed, "emerit/order/v1", slot)))
 
 
 def by_slot(history: ScoreHistory, owners: Mapping[int, int]) -> ScoreHistory:

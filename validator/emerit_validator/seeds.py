@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from emerit.chain.run_client import RunClient
 from emerit.protocol.assignment import assigned_sequences, evaluation_sequences, own_sample
 from emerit.protocol.manifest import Manifest
-from emerit.scoring.sample import Sample, draw_sample, sample_size
+from emerit.scoring.sample import Sample, Standings, draw_sample, sample_size
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RoundSeeds:
     """What fixes a round's data: both draws and the registry; `owners` maps a trainer slot to its registry index.
 
     `settled_round` is the last settled round, whose consensus weights are known; -1 if there is none.
-    `sample` says who is measured, None for everybody.
+    `sample` says who is measured and in which order, None for everybody.
     """
 
     round: int
@@ -39,6 +39,7 @@ def round_seeds(
     eval_seed: bytes,
     revealed: Collection[int],
     coverage: tuple[int, int],
+    standings: Standings,
 ) -> RoundSeeds:
     """Gather from the chain what fixes the measuring of a round, the open one or one of the past.
 
@@ -46,6 +47,7 @@ def round_seeds(
         assign_seed: what assigned the round's work (`emerit.run.work`).
         revealed: the trainer slots that revealed.
         coverage: how many contributions of the last settled round were voted on, and how many there were.
+        standings: what settled rounds say of the trainers, by slot.
     """
     members = client.members_in(number)
     return RoundSeeds(
@@ -56,7 +58,7 @@ def round_seeds(
         commit_order={item.slot: place for place, item in enumerate(client.commits(number))},
         owners={entry.slot: entry.index for entry in members.active_trainers()},
         settled_round=max((item.round for item in client.state_chain() if item.round < number), default=-1),
-        sample=draw_sample(revealed, sample_size(*coverage), eval_seed),
+        sample=draw_sample(revealed, sample_size(*coverage), eval_seed, standings),
     )
 
 

@@ -23,8 +23,10 @@ from emerit.run.faults import Answerer, Prosecutor
 from emerit.run.ledger import Ledger, RoundData
 from emerit.run.membership import check_in, ensure_member, still_member
 from emerit.run.node import NodeLoop
+from emerit.run.ratings import Ratings, standings
 from emerit.run.rounds import RoundBook
 from emerit.run.state import StateFollower
+from emerit.scoring.sample import Standing
 from emerit.telemetry import Metrics, RoundJournal
 from emerit.training.aggregate import aggregate
 from emerit.training.outer import outer_step
@@ -86,6 +88,7 @@ class ValidatorNode:
         self.entry: RegistryEntry = ensure_member(client, self.sender, Role.VALIDATOR, self.stake_wei)
         self.book = RoundBook(self.loop, RoundJournal(self.folder / "rounds.jsonl"), self.metrics, log)
         self.ledger = Ledger(client)
+        self.ratings = Ratings()
         self.follower = StateFollower.open(self.context, self.folder)
         dataset = self.context.dataset(self.folder.parent / "corpus")
         scorer = Scorer(self.context, dataset, self.folder, self.make_bench, self.device)
@@ -158,7 +161,8 @@ class ValidatorNode:
             return "skipped", "stopped" if self.loop.stop.is_set() else "round-over"
         if pending is None:
             trust, coverage = self.ledger.trust(number), self.ledger.coverage(number)
-            pending = self.ballot.vote(number, intake, self.follower, trust, coverage)
+            known = self.standings(number)
+            pending = self.ballot.vote(number, intake, self.follower, trust, coverage, known)
             if pending is not None:
                 self.ballot.reveal(pending)
         return self.settle_round(number, intake, pending is not None)
@@ -203,6 +207,11 @@ class ValidatorNode:
         finally:
             intake.close()
         return None if self.loop.stop.is_set() else intake
+
+    def standings(self, number: int) -> dict[int, Standing]:
+        """What the settled rounds say of each trainer slot of the open round."""
+        ledger, members = self.ledger, self.context.client.members_in(number)
+        return standings(ledger.last, members, self.ratings.after(ledger.entries))
 
     def draw(self, status: Status) -> None:
         """Draw the evaluation seed when it is time and this node's turn."""

@@ -69,7 +69,7 @@ class Figures:
     measured: Mapping[int, Measurement]
     history: ScoreHistory
     clusters: Clusters
-    compared_with: tuple[int, ...] = ()
+    compared_with: tuple[tuple[int, int], ...] = ()
     first_order: Mapping[int, float] = field(default_factory=dict)
 
 
@@ -81,7 +81,7 @@ def weigh(
     What was accepted and is not in `figures.measured` is abstained from. Raises as `weight_vector`, `evidence_bytes`.
     """
     spec = manifest.scoring
-    share = 1.0 if seeds.sample is None else seeds.sample.share
+    shares = {} if seeds.sample is None else seeds.sample.shares
     unmeasured = set(taken.accepted) - set(figures.measured)
     scores = score_round(
         figures.measured,
@@ -93,7 +93,7 @@ def weigh(
         refused=taken.refused,
         unavailable=taken.unavailable,
         unmeasured=unmeasured,
-        share=share,
+        shares=shares,
     )
     abstained = taken.unavailable | unmeasured
     vector = weight_vector(seeds.trainer_slots, scores.verdicts, figures.base_loss, figures.harm, abstained, spec)
@@ -108,7 +108,7 @@ def weigh(
         cids=taken.cids,
         reference=scores.reference,
         first_order=figures.first_order,
-        share=share,
+        shares=shares,
     )
     record[KEY] = Basis(
         figures.base_loss,

@@ -265,6 +265,8 @@ class Participant(Answer):
     earned_wei: Wei
     claimed_wei: Wei
     reputation: int = Field(description="in parts of 1000000000")
+    rating: float | None = Field(description="trainers: OpenSkill's mean, 25 at first; null before the first match")
+    rating_sigma: float | None = Field(description="its deviation, 8.33 at first")
     weight: int = Field(description="trainers: consensus weight in the last settled round")
     mean_score: float | None
     cluster: int | None
@@ -343,6 +345,49 @@ class ReputationPerspective(Answer):
     visits: int = Field(description="in parts of 1000000000; 0 when it said nothing of the trainer")
 
 
+class WidePathAnswer(Answer):
+    """Who spoke of a member, in parts of 10⁹."""
+
+    source: str = Field(description="an account, or `seed`")
+    said: int = Field(description="its part of all that the source says of anybody")
+    visits: int = Field(description="what came this way")
+
+
+class DroppedFeedbackAnswer(Answer):
+    """Something that a trainer said of another and that is no edge of the wide graph."""
+
+    round: int
+    author: Hex
+    about: Hex | None
+    index: int = Field(description="registry index of the one spoken of")
+    value: int
+    code: str
+    why: str
+
+
+class WideReputation(Answer):
+    """A member's MeritRank on the wide graph, in parts of 10⁹: seed graph and peer feedback of the last rounds.
+
+    Nobody can verify what trainers say of each other: neither pay nor the model depends on it. `share` less what the
+    ego's dislikes and connectivity decay took is `reputation`.
+    """
+
+    ego: str = Field(description="whose point of view it is: an account, or `seed`")
+    of: int
+    rounds: list[int] = Field(description="the settled rounds that made the graph")
+    edges: int = Field(description="pairs of trainers, one of whom speaks of the other")
+    missing: int = Field(description="contributions of these rounds whose headers have not come (yet)")
+    paths: list[WidePathAnswer] = Field(description="the largest part first")
+    begins: int = Field(description="1 where the walk begins here, else 0")
+    visits: int
+    share: int
+    disliked_took: int
+    connectivity_took: int
+    through: str | None = Field(description="whom nearly all walks pass, where it was cut for that")
+    reputation: int
+    dropped: list[DroppedFeedbackAnswer] = Field(description="what this member said and what was left out")
+
+
 class ReputationAnswer(Dated):
     """A member's MeritRank: round by round, and what the contract answers."""
 
@@ -355,6 +400,7 @@ class ReputationAnswer(Dated):
     perspective: ReputationPerspective | None = Field(
         description="null when none was asked for, and before the first settled round"
     )
+    wide: WideReputation | None = Field(description="null unless the graph `wide` was asked for")
     history: list[ReputationPoint]
     next: int | None = Field(description="`since` of the following page; null on the last")
 

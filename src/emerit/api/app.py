@@ -68,7 +68,12 @@ _KIND = Query(description="Only disputes of this kind; may be repeated")
 _NAME = Query(max_length=64, description="Only events of this name; may be repeated")
 _PERSPECTIVE = Query(
     pattern="^0x[0-9a-fA-F]{40}$",
-    description="Account or operator of a validator: also the trainer's visits as it sees them",
+    description="Account or operator. With the graph `seed` a validator: also the trainer's visits as it sees them. "
+    "With `wide` any participant: whose point of view it is",
+)
+_GRAPH = Query(
+    description="`seed`: what is settled and on chain. `wide`: also what trainers say of each other, which nobody can "
+    "verify and nothing depends on"
 )
 _BEFORE = Query(pattern="^[0-9]{1,15}:[0-9]{1,9}$", description="`next` of the page before")
 Sender = Annotated[
@@ -291,6 +296,7 @@ def _participant_routes(app: FastAPI, source: Source) -> None:
         since: Annotated[int | None, _SINCE] = None,
         limit: Annotated[int, _ROUNDS] = MAX_ROUNDS,
         perspective: Annotated[str | None, _PERSPECTIVE] = None,
+        graph: Annotated[Literal["seed", "wide"], _GRAPH] = "seed",
     ) -> Response:
         now = _now(source)
         entry = now.member(address)
@@ -298,7 +304,8 @@ def _participant_routes(app: FastAPI, source: Source) -> None:
             raise not_found(_not_member(address))
         viewer = _viewer(now, perspective)
         on_chain = source.reputation_on_chain(entry.account)
-        return reply(request, views.reputation_answer(now, entry, on_chain, since, limit, viewer))
+        is_wide = graph == "wide"
+        return reply(request, views.reputation_answer(now, entry, on_chain, since, limit, viewer, is_wide))
 
     @app.get(
         "/v1/claims/{address}",
@@ -313,7 +320,7 @@ def _participant_routes(app: FastAPI, source: Source) -> None:
 def _viewer(now: Snapshot, perspective: str | None) -> RegistryEntry | None:
     viewer = now.member(perspective) if perspective is not None else None
     if perspective is not None and viewer is None:
-        raise UsageError("not-in-run", _not_member(perspective), "Name a validator that /v1/participants lists.")
+        raise UsageError("not-in-run", _not_member(perspective), "Name one whom /v1/participants lists.")
     return viewer
 
 

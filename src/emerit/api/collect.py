@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from emerit.api.digest import RoundDigest, Tally, digest, tally
-from emerit.api.evidence import EvidenceBook
+from emerit.api.evidence import EvidenceBook, FeedbackBook
 from emerit.api.finality import Finality
-from emerit.api.snapshot import Money, Snapshot
+from emerit.api.snapshot import Money, Snapshot, Trust
 from emerit.errors import EmeritError, RefusedError, StateError
 from emerit.indexer.chronicle import Chronicler
 from emerit.indexer.follow import Mark
@@ -18,6 +18,8 @@ from emerit.indexer.index import Index, StepResult
 from emerit.protocol.types import RegistryEntry, Status
 from emerit.run.context import RunContext
 from emerit.run.ledger import Ledger, SettledEntry
+from emerit.run.ratings import Ratings
+from emerit.run.wide_view import needed
 
 
 class Collector:
@@ -28,16 +30,20 @@ class Collector:
         context: RunContext,
         index: Index,
         evidence: EvidenceBook,
+        feedback: FeedbackBook,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._context, self._index, self._evidence, self._clock = context, index, evidence, clock
+        self._feedback = feedback
         self._ledger = Ledger(context.client)
+        self._ratings = Ratings()
         self._chronicler = Chronicler(index)
         self._finality = Finality(context.client.is_final)
         self._ended: Mark | None = None
         self._registry: tuple[RegistryEntry, ...] | None = None
         self._money: Money | None = None
         self._digests: dict[bytes, tuple[SettledEntry, frozenset[bytes], RoundDigest]] = {}
+        self._trust: Trust | None = None
         self._tallies: tuple[tuple[RoundDigest, ...], int, tuple[Tally, ...]] = ((), 0, ())
 
     def collect(self) -> tuple[Snapshot, StepResult]:
@@ -62,6 +68,7 @@ class Collector:
         entries = tuple(self._ledger.entries)
         reveals = [reveal for entry in entries for reveal in entry.weights]
         self._evidence.want(reveals)
+        self._feedback.want(needed(entries))
         digests = self._digest(entries)
         snapshot = Snapshot(
             context=self._context,
@@ -74,8 +81,10 @@ class Collector:
             digests=digests,
             final=self._count_final(entries, status),
             tallies=self._tally(digests),
+            ratings=self._ratings.after(entries),
             evidence_states={reveal.evidence_hash: self._evidence.state(reveal.evidence_hash) for reveal in reveals},
             trouble=trouble,
+            trust=self._trust_in(entries),
         )
         return snapshot, step
 
@@ -106,6 +115,16 @@ class Collector:
         except (StateError, RefusedError) as error:
             return error
         return self._ledger.fault.error if self._ledger.fault else None
+
+    def _trust_in(self, entries: tuple[SettledEntry, ...]) -> Trust:
+        """Return what the wide graph is made of, the same object while that is the same."""
+        context, said = self._context, self._feedback.records()
+        registry, known = self._registry or (), self._trust
+        same = known is not None and known.registry is registry and known.said.keys() == said.keys()
+        if known is None or not same or list(map(id, known.entries)) != list(map(id, entries)):
+            peers = context.manifest.reputation.feedback_peers
+            self._trust = known = Trust(entries, said, registry, peers, context.params.reputation)
+        return known
 
     def _count_final(self, entries: tuple[SettledEntry, ...], status: Status) -> int:
         forgotten = status.round - self._context.params.history_rounds

@@ -179,7 +179,7 @@ def participant_fields(now: Snapshot, entry: RegistryEntry) -> dict[str, Any]:
     """A member over all rounds: the fields of `Participant`."""
     leaves = now.last.entry.settlement.leaves if now.last else ()
     leaf = leaves[entry.index] if entry.index < len(leaves) else None
-    tally = now.tallies[entry.index]
+    tally, rating = now.tallies[entry.index], now.ratings.get(entry.index)
     return {
         "index": entry.index,
         "slot": entry.slot,
@@ -195,6 +195,8 @@ def participant_fields(now: Snapshot, entry: RegistryEntry) -> dict[str, Any]:
         "earned_wei": str(leaf.cumulative_amount_wei if leaf else 0),
         "claimed_wei": str(now.claimed_wei(entry.account)),
         "reputation": leaf.detail.reputation if leaf else 0,
+        "rating": rating.mu if rating else None,
+        "rating_sigma": rating.sigma if rating else None,
         "weight": leaf.detail.weight if leaf and entry.role is Role.TRAINER else 0,
         "mean_score": statistics.fmean(tally.scores) if tally.scores else None,
         "cluster": tally.cluster,

@@ -1,4 +1,4 @@
-"""The API's two loops: one follows the chain, one fetches evidence. And what they tell about their health."""
+"""The API's two loops: one follows the chain, one fetches from IPFS. And what they tell about their health."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import structlog
 
 from emerit.api.app import Health
 from emerit.api.collect import Collector
-from emerit.api.evidence import EvidenceBook
+from emerit.api.evidence import EvidenceBook, FeedbackBook
 from emerit.api.snapshot import Snapshot
 from emerit.errors import EmeritError
 from emerit.indexer.index import Index
@@ -56,6 +56,7 @@ class Refresher:
     collector: Collector
     index: Index
     evidence: EvidenceBook
+    feedback: FeedbackBook
     metrics: Metrics
     every_seconds: float
     pulse: Pulse = field(default_factory=Pulse)
@@ -128,7 +129,7 @@ class Refresher:
 
     def _fetch_evidence(self) -> None:
         while not self.stop.is_set():
-            if not self.evidence.load_next():
+            if not (self.evidence.load_next() or self.feedback.load_next()):
                 self.stop.wait(EVIDENCE_POLL_SECONDS)
 
 

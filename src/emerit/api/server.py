@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -15,7 +16,7 @@ import uvicorn
 
 from emerit.api.app import create_app
 from emerit.api.collect import Collector
-from emerit.api.evidence import EvidenceBook
+from emerit.api.evidence import EvidenceBook, FeedbackBook
 from emerit.api.refresh import Pulse, Refresher, health_of
 from emerit.chain.rpc import Chain
 from emerit.chain.run_client import RunClient
@@ -73,8 +74,11 @@ def _serve(options: ApiOptions, listener: socket.socket) -> None:
     client = RunClient(Chain(options.rpc_url, observe=observe), options.run, from_block=options.from_block)
     context = open_run(client, BlobStore(options.ipfs_api))
     index = open_index(options.database, context)
-    evidence = EvidenceBook(index, lambda cid, sha256: _fetch(context, metrics, cid, sha256))
-    refresher = Refresher(Collector(context, index, evidence), index, evidence, metrics, options.refresh_seconds, pulse)
+    evidence = EvidenceBook(index, partial(_fetch, context, metrics, MAX_EVIDENCE_BYTES))
+    limit, peers = context.manifest.limits.max_blob_bytes, context.manifest.reputation.feedback_peers
+    feedback = FeedbackBook(index, partial(_fetch, context, metrics, limit), client.address, peers)
+    collector = Collector(context, index, evidence, feedback)
+    refresher = Refresher(collector, index, evidence, feedback, metrics, options.refresh_seconds, pulse)
     probe = Chain(options.rpc_url, client.chain.chain_id, PROBE_DEADLINE_SECONDS)
     store = BlobStore(options.ipfs_api, PROBE_DEADLINE_SECONDS)
     app = create_app(
@@ -103,10 +107,10 @@ def open_index(database: str, context: RunContext) -> Index:
     return Index(database, client.chain, contracts, client.start_block - START_MARGIN_BLOCKS)
 
 
-def _fetch(context: RunContext, metrics: Metrics, cid: str, sha256: bytes) -> bytes:
+def _fetch(context: RunContext, metrics: Metrics, max_bytes: int, cid: str, sha256: bytes) -> bytes:
     outcome = "error"
     try:
-        data = context.fetch(cid, sha256, MAX_EVIDENCE_BYTES, EVIDENCE_DEADLINE_SECONDS)
+        data = context.fetch(cid, sha256, max_bytes, EVIDENCE_DEADLINE_SECONDS)
         outcome = "ok"
     finally:
         metrics.observe_ipfs("cat", outcome)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from emerit.api.digest import RoundDigest, Tally
 from emerit.errors import EmeritError
 from emerit.indexer.chronicle import Chronicle
-from emerit.protocol.types import ZERO_ADDRESS, RegistryEntry, Role, Status
+from emerit.protocol.feedback import Feedback
+from emerit.protocol.types import ZERO_ADDRESS, RegistryEntry, ReputationParams, Role, Status
 from emerit.run.context import RunContext
+from emerit.run.ledger import SettledEntry
+from emerit.run.wide_view import WideView, wide_view
+from emerit.scoring.rating import Rating
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,28 @@ class Money:
     funded_wei: int = 0
     refunded_wei: int = 0
     claimed_wei: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What the wide graph is made of; snapshots share it until some of that changes.
+
+    Attributes:
+        entries: the rounds that are paid and right, the oldest first.
+        said: what trainers say of each other, by the hash of the contribution that it came with.
+        peers: how many peers a trainer is assigned.
+    """
+
+    entries: tuple[SettledEntry, ...]
+    said: Mapping[bytes, tuple[Feedback, ...]]
+    registry: tuple[RegistryEntry, ...]
+    peers: int
+    spec: ReputationParams
+
+    @cached_property
+    def wide(self) -> WideView:
+        """The wide graph; put together when it is first asked for."""
+        return wide_view(self.entries, self.said, self.registry, self.peers, self.spec)
 
 
 @dataclass(frozen=True)
@@ -32,7 +59,9 @@ class Snapshot:
         digests: the rounds whose headers stand and follow from what was revealed, the oldest first.
         final: how many of them, from the oldest on, nobody can take back any more.
         tallies: each member's rounds added up, by registry index.
+        ratings: of the trainers that were measured in a paid round, by registry index.
         trouble: why rounds after the last digest could not be followed, or None.
+        trust: what the wide graph is made of.
     """
 
     context: RunContext
@@ -45,8 +74,10 @@ class Snapshot:
     digests: tuple[RoundDigest, ...]
     final: int
     tallies: tuple[Tally, ...]
+    ratings: Mapping[int, Rating]
     evidence_states: Mapping[bytes, str]
     trouble: EmeritError | None
+    trust: Trust
 
     @property
     def last(self) -> RoundDigest | None:

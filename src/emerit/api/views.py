@@ -22,6 +22,7 @@ from emerit.api.answers import (
     RoundSummary,
     RunAnswer,
     Trouble,
+    WideReputation,
 )
 from emerit.api.digest import RoundDigest
 from emerit.api.parts import (
@@ -46,6 +47,7 @@ from emerit.protocol.reputation import REPUTATION_ONE
 from emerit.protocol.settlement_tree import claim_leaf
 from emerit.protocol.types import RegistryEntry, ReputationParams, Role
 from emerit.run.reputation_view import explain_last, perspective_last
+from emerit.run.wide_view import wide_reputation
 
 T = TypeVar("T")
 Round = RoundDigest | SettledHeader
@@ -185,12 +187,16 @@ def reputation_answer(
     since: int | None,
     limit: int,
     viewer: RegistryEntry | None = None,
+    is_wide: bool = False,
 ) -> ReputationAnswer:
-    """A participant's MeritRank, round by round, beside what the contract answers, and as a validator sees it.
+    """A participant's MeritRank, round by round, beside what the contract answers, and as another sees it.
+
+    On the seed graph the other is a validator; on the wide graph, where that is asked for, anybody.
 
     Raises:
-        UsageError: `perspective-invalid` unless the viewer is a validator and the participant a trainer.
+        UsageError: `perspective-invalid` unless the viewer is a validator and the participant a trainer, or `is_wide`.
     """
+    spec = now.context.params.reputation
     items = _with_leaf(now, entry)
     page, following = window(items, _number, since, limit)
     return ReputationAnswer(
@@ -199,8 +205,9 @@ def reputation_answer(
         reputation=_reputation(items[-1], entry) if items else 0,
         of=REPUTATION_ONE,
         on_chain=on_chain,
-        explanation=_explanation(items[-2:], entry, now.context.params.reputation),
-        perspective=_perspective(items[-1:], viewer, entry, now.context.params.reputation),
+        explanation=_explanation(items[-2:], entry, spec),
+        perspective=None if is_wide else _perspective(items[-1:], viewer, entry, spec),
+        wide=WideReputation.model_validate(wide_reputation(now.trust.wide, entry, viewer, spec)) if is_wide else None,
         history=[ReputationPoint(round=item.number, reputation=_reputation(item, entry)) for item in page],
         next=following,
         as_of_block=now.block,

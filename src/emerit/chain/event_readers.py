@@ -25,9 +25,17 @@ from emerit.chain.records import (
 from emerit.protocol.types import ContributionReveal, Fault, Header, Leaf, WeightReveal, unpack_lanes
 
 StoryRecord = (
-    OpenedEpoch | OpenedRound | SettledRound | VoidedHeader | PunishedHeader | DemandedLeaf | AnsweredLeaf | VoidedRound
+    OpenedEpoch
+    | OpenedRound
+    | DrawnSeed
+    | SettledRound
+    | VoidedHeader
+    | PunishedHeader
+    | DemandedLeaf
+    | AnsweredLeaf
+    | VoidedRound
 )
-RoundRecord = ContributionCommit | ContributionReveal | DrawnSeed | WeightReveal | Attestation
+RoundRecord = ContributionCommit | ContributionReveal | WeightReveal | Attestation
 Record = StoryRecord | RoundRecord
 _Make = Callable[[dict[str, Any], Log], Record]
 
@@ -125,6 +133,7 @@ def _answered(values: dict[str, Any], log: Log) -> AnsweredLeaf:
 _MAKERS: Final[dict[str, _Make]] = {
     "EpochOpened": lambda v, _: OpenedEpoch(v["epoch"], v["round"], unpack_lanes(v["stakeLanes"]), tuple(v["seats"])),
     "RoundOpened": _opened,
+    "Drawn": lambda v, _: DrawnSeed(v["round"], v["evalSeed"]),
     "Settled": _settled,
     "HeaderVoided": _voided,
     "Punished": _punished,
@@ -133,7 +142,6 @@ _MAKERS: Final[dict[str, _Make]] = {
     "RoundVoided": lambda v, log: VoidedRound(v["round"], log.block_number),
     "ContributionCommitted": lambda v, _: ContributionCommit(v["round"], v["slot"], v["commitment"]),
     "ContributionRevealed": lambda v, _: ContributionReveal(v["round"], v["slot"], v["contentHash"], v["cid"]),
-    "Drawn": lambda v, _: DrawnSeed(v["round"], v["evalSeed"]),
     "WeightsRevealed": lambda v, _: WeightReveal(
         v["round"], v["slot"], v["vector"], v["evidenceHash"], v["evidenceCid"]
     ),

@@ -10,13 +10,13 @@ from typing import Final, TypeVar, get_args
 
 from emerit.chain.abi import Abi
 from emerit.chain.event_readers import Readers, Record, RoundRecord, StoryRecord
-from emerit.chain.records import Attestation, Block, ContributionCommit, DrawnSeed, Log
+from emerit.chain.records import Attestation, Block, ContributionCommit, Log
 from emerit.chain.rpc import Chain
 from emerit.chain.story import Story
 from emerit.errors import UnavailableError
 from emerit.protocol.types import ContributionReveal, WeightReveal
 
-R = TypeVar("R", ContributionCommit, ContributionReveal, DrawnSeed, WeightReveal, Attestation)
+R = TypeVar("R", ContributionCommit, ContributionReveal, WeightReveal, Attestation)
 
 _MARKS: Final = 64
 _ATTEMPTS: Final = 8

@@ -81,14 +81,6 @@ class ContributionCommit:
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnSeed:
-    """The event `Drawn`: the evaluation seed of the round."""
-
-    round: int
-    eval_seed: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Attestation:
     """The event `Attested`: the validator in this slot signed the header with this hash.
 
@@ -131,6 +123,14 @@ class OpenedRound:
     held_wei: int
     stake_lanes: tuple[int, ...] = ()
     seats: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnSeed:
+    """The event `Drawn`: the seed of a round's evaluation, drawn after all reveals."""
+
+    round: int
+    eval_seed: bytes
 
 
 @dataclass(frozen=True, slots=True)

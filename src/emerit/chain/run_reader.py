@@ -13,7 +13,6 @@ from emerit.chain.records import (
     Attestation,
     ContributionCommit,
     DemandedLeaf,
-    DrawnSeed,
     OpenedRound,
     PunishedHeader,
     SettledRound,
@@ -195,11 +194,6 @@ class RunReader:
         """Return the revealed contributions, in the order in which they entered the hash of reveals."""
         return self._events.of_round(ContributionReveal, round)
 
-    def drawn_seed(self, round: int) -> bytes | None:
-        """Return the evaluation seed of a round, None before it is drawn."""
-        drawn = self._events.of_round(DrawnSeed, round)
-        return drawn[-1].eval_seed if drawn else None
-
     def weight_reveals(self, round: int) -> list[WeightReveal]:
         """Return the revealed weight vectors, in the order in which they entered the hash of reveals."""
         return self._events.of_round(WeightReveal, round)
@@ -213,6 +207,10 @@ class RunReader:
     def opened(self, round: int) -> OpenedRound | None:
         """Return with what a round opened, None for one that has not."""
         return self._events.story().opened.get(round)
+
+    def drawn(self, round: int) -> bytes | None:
+        """Return the evaluation seed of a round, None before it is drawn."""
+        return self._events.story().drawn.get(round)
 
     def pay_chain(self) -> list[SettledRound]:
         """Return the settlements whose headers stand, in the order of their rounds: what is owed."""

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from emerit.chain.event_readers import StoryRecord
-from emerit.chain.records import OpenedEpoch, OpenedRound, SettledRound, VoidedHeader
+from emerit.chain.records import DrawnSeed, OpenedEpoch, OpenedRound, SettledRound, VoidedHeader
 
 K = TypeVar("K", bound=StoryRecord)
 
@@ -47,6 +47,11 @@ class Story:
             elif isinstance(record, OpenedRound) and epoch is not None:
                 rounds[record.round] = replace(record, stake_lanes=epoch.stake_lanes, seats=epoch.seats)
         return rounds
+
+    @cached_property
+    def drawn(self) -> dict[int, bytes]:
+        """The evaluation seed of each round whose reveals are over."""
+        return {record.round: record.eval_seed for record in self.of(DrawnSeed)}
 
     @cached_property
     def settlements(self) -> tuple[SettledRound, ...]:

@@ -79,6 +79,10 @@ KOption = Annotated[
 ]
 EarlyRoundsOption = Annotated[int | None, typer.Option(min=0, help="First rounds, which send --early-k instead of --k")]
 EarlyKOption = Annotated[int | None, typer.Option(min=1, help="Entries of a chunk that are sent in --early-rounds")]
+FeedbackPeersOption = Annotated[
+    int | None,
+    typer.Option(min=0, max=16, help="Peers that a trainer measures for the wide reputation graph; 0: none"),
+]
 
 
 def create(
@@ -120,6 +124,7 @@ def create(
     reputation_keep_ppb: Annotated[
         int, typer.Option(min=0, max=10**9, help="What stored reputation keeps per round, in 1/1,000,000,000")
     ] = 990_000_000,
+    feedback_peers: FeedbackPeersOption = None,
     optimiser: OptimiserOption = None,
     schedule: ScheduleOption = None,
     planned_rounds: PlannedRoundsOption = None,
@@ -186,6 +191,7 @@ def create(
         expected_trainers=trainers,
         validator_share_bps=validator_share_bps,
         reputation_keep_ppb=reputation_keep_ppb,
+        feedback_peers=feedback_peers,
         training=training,
         outer=outer,
         **amounts,

@@ -1,4 +1,4 @@
-"""`emerit reputation show|gateways|compute`: MeritRank on the run's seed graph, from the settled leaves and from chain.
+"""`emerit reputation show|gateways|compute`: MeritRank on the run's seed and wide graphs, from chain and IPFS.
 
 `compute` is for graphs of one's own (`emerit.cli.reputation_compute`).
 """
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emerit.cli.following import entry_in, ledger_of, weight_in
+from emerit.cli.following import context_of, entry_in, ledger_of, weight_in
 from emerit.cli.options import (
     AddressArgument,
     DeploymentOption,
@@ -25,6 +25,7 @@ from emerit.cli.options import (
 from emerit.cli.output import print_json, print_record, say
 from emerit.cli.place import address_of, place, sender_for
 from emerit.cli.reputation_compute import compute
+from emerit.cli.reputation_wide import GraphKind, say_wide, wide_reputation_of
 from emerit.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True)
@@ -51,11 +52,21 @@ def show(
         bool, typer.Option("--explain", help="Say which paths carried the last round's, and what each decay took")
     ] = False,
     perspective: Annotated[
-        str | None, typer.Option("--perspective", help="Account of a validator: the trainer's visits as it sees them")
+        str | None,
+        typer.Option(
+            "--perspective", help="Account: a validator's view of a trainer; on the wide graph anybody's view"
+        ),
     ] = None,
+    graph: Annotated[
+        GraphKind, typer.Option(help="seed: what is settled and on chain; wide: also what trainers say of each other")
+    ] = GraphKind.SEED,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a participant's reputation, how it came about round by round, and what the contract answers."""
+    """Show a participant's reputation, how it came about round by round, and what the contract answers.
+
+    The wide graph is read from the contributions of the last rounds. Nobody can verify what trainers say of each other
+    there, and nothing depends on it.
+    """
     target = address_of(address, wallet_dir)
     where = place(rpc_url, ipfs_api, run, deployment, validator=True)
     client = where.run_client(where.chain())
@@ -80,18 +91,27 @@ def show(
         "of": REPUTATION_ONE,
         "on_chain": client.reputation_of(entry.account),
     }
+    from emerit.run.ratings import Ratings
     from emerit.run.reputation_view import explain_last, perspective_last
 
+    rating = Ratings().after(ledger.entries).get(entry.index)
+    record |= {"rating": rating.mu if rating else None, "rating_sigma": rating.sigma if rating else None}
     told = explain_last(ledger.entries, entry, ledger.params.reputation) if explain else None
-    if perspective is not None:
-        viewer = entry_in(client, address_of(perspective, wallet_dir))
+    viewer = None if perspective is None else entry_in(client, address_of(perspective, wallet_dir))
+    wide = None
+    if graph is GraphKind.WIDE:
+        wide = wide_reputation_of(context_of(where, client), ledger, entry, viewer)
+    elif viewer is not None:
         record["perspective"] = perspective_last(ledger.entries, viewer, entry, ledger.params.reputation)
     if as_json:
-        print_json(record | {"history": history} | ({"explain": told} if explain else {}))
+        more = ({"explain": told} if explain else {}) | ({"wide": wide} if wide is not None else {})
+        print_json(record | {"history": history} | more)
         return
-    if perspective is not None:
+    if "perspective" in record:
         seen = record["perspective"]
         record["perspective"] = f"{seen['visits']} visits from {seen['validator']}" if seen else "no round settled yet"
+    del record["rating_sigma"]
+    record["rating"] = f"{rating.mu:.2f} ± {rating.sigma:.2f}" if rating else "never measured"
     print_record(record | {"share": f"{latest / REPUTATION_ONE:.4%}"})
     for row in history[-SHOWN_ROUNDS:]:
         say(f"  round {row['round']}: weight {row['weight']}, reputation {row['reputation']}")
@@ -101,6 +121,8 @@ def show(
         say("The contract answers 0 until the leaf is shown to it: emerit rewards claim does so.")
     if told is not None:
         say_explanation(told)
+    if wide is not None:
+        say_wide(wide, explain)
 
 
 def say_explanation(told: dict[str, Any]) -> None:

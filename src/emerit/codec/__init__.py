@@ -7,12 +7,14 @@ A `Codec`, chosen by name from `CODECS`, picks what is worth sending; `encode_bl
 from emerit.codec.aggregate import Aggregate, decode_aggregate, encode_aggregate, largest_aggregate_bytes
 from emerit.codec.blob import (
     CODEC_TOPK_SIGN,
+    FEEDBACK_BYTES,
     HEADER_BYTES,
     BlobExpectation,
     BlobHeader,
     decode_blob,
     encode_blob,
     largest_blob_bytes,
+    read_header,
 )
 from emerit.codec.compress import compress
 from emerit.codec.interface import Codec, IntegerCodec, Update
@@ -23,6 +25,7 @@ from emerit.codec.update import UNIT, SparseUpdate, chunk_lengths, kept_per_chun
 __all__ = [
     "CODECS",
     "CODEC_TOPK_SIGN",
+    "FEEDBACK_BYTES",
     "HEADER_BYTES",
     "INTEGER_CODECS",
     "UNIT",
@@ -45,5 +48,6 @@ __all__ = [
     "kept_total",
     "largest_aggregate_bytes",
     "largest_blob_bytes",
+    "read_header",
     "rice_parameter",
 ]

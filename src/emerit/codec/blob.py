@@ -2,12 +2,13 @@
 
 Layout, all integers little-endian::
 
-    magic "EMRT"  u16 version  u16 codec  u32 extension length, must be 0
+    magic "EMRT"  u16 version  u16 codec  u32 bytes of the feedback
     u64 chain id  20 run  u32 round  20 account  32 base state root  32 tensor table hash
     u64 size  u32 chunk  u32 k
+    feedback: u32 registry index and i32 value for each peer, by index, nobody twice (`emerit.protocol.feedback`)
     body of the codec: see `emerit.codec.topk`, `two_bit` and `dense`
 
-Lengths follow from size, chunk, k and the chunk scales that a body begins with, so none is written.
+Lengths of the body follow from size, chunk, k and the chunk scales that it begins with, so none is written.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ from emerit.codec.reader import Bytes, Reader
 from emerit.codec.registry import integer_codec, integer_codec_by_number
 from emerit.codec.topk import TopkSign
 from emerit.codec.update import SparseUpdate
-from emerit.errors import UsageError
+from emerit.errors import RefusedError, UsageError
+from emerit.protocol.feedback import MOST_PEERS, Feedback, is_canonical
 from emerit.protocol.types import check_address, check_hash, check_uint
 
 MAGIC = b"EMRT"
-VERSION = 1
+VERSION = 2
 CODEC_TOPK_SIGN = TopkSign.number
 _HEADER = struct.Struct("<4sHHIQ20sI20s32s32sQII")
 HEADER_BYTES = _HEADER.size
+_FEEDBACK = struct.Struct("<Ii")
+FEEDBACK_BYTES = _FEEDBACK.size
+"""Bytes of one value of feedback."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class BlobHeader:
     """Who made a contribution, for which round, from which state, and how it is laid out.
 
     `run` and `account` are checksummed addresses, `base_state_root` and `table_hash` 32 bytes, `size` the number
-    of parameters. Raises RefusedError `value-invalid` for a field that does not fit its width.
+    of parameters; `feedback` is what the author says of its peers, by index. Raises RefusedError `value-invalid` for a
+    field that does not fit its width or feedback in another order.
     """
 
     chain_id: int
@@ -49,6 +55,7 @@ class BlobHeader:
     size: int
     chunk: int
     k: int
+    feedback: tuple[Feedback, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that every field fits the layout."""
@@ -58,11 +65,18 @@ class BlobHeader:
         check_address("account", self.account)
         check_hash("base_state_root", self.base_state_root)
         check_hash("table_hash", self.table_hash)
+        if len(self.feedback) > MOST_PEERS or not is_canonical(self.feedback):
+            raise RefusedError(
+                "value-invalid", "The feedback is too long or not in order.", "Give each peer once, by registry index."
+            )
 
 
 @dataclass(frozen=True)
 class BlobExpectation:
-    """What the chain and the manifest say that a contribution must be; the fields are those of `BlobHeader`."""
+    """What the chain and the manifest say that a contribution must be; the fields are those of `BlobHeader`.
+
+    `most_feedback` is of how many peers it may speak at most.
+    """
 
     chain_id: int
     run: str
@@ -74,9 +88,10 @@ class BlobExpectation:
     chunk: int
     k: int
     codec_id: int = CODEC_TOPK_SIGN
+    most_feedback: int = 0
 
-    def header(self) -> BlobHeader:
-        """Return the only header that meets this expectation."""
+    def header(self, feedback: tuple[Feedback, ...] = ()) -> BlobHeader:
+        """Return the only header with this feedback that meets this expectation."""
         return BlobHeader(
             chain_id=self.chain_id,
             run=self.run,
@@ -88,6 +103,7 @@ class BlobExpectation:
             size=self.size,
             chunk=self.chunk,
             k=self.k,
+            feedback=feedback,
         )
 
 
@@ -105,12 +121,12 @@ _REFUSALS = (
 )
 
 
-def largest_blob_bytes(size: int, chunk: int, k: int, codec: str = TopkSign.name) -> int:
+def largest_blob_bytes(size: int, chunk: int, k: int, codec: str = TopkSign.name, most_feedback: int = 0) -> int:
     """Return the length in bytes of the longest blob that `decode_blob` can accept for this shape.
 
     Raises UsageError `codec-shape`, `codec-unknown` or `codec-lab-only`.
     """
-    return HEADER_BYTES + integer_codec(codec).largest_bytes(size, chunk, k)
+    return HEADER_BYTES + FEEDBACK_BYTES * most_feedback + integer_codec(codec).largest_bytes(size, chunk, k)
 
 
 def encode_blob(header: BlobHeader, update: SparseUpdate) -> bytes:
@@ -135,26 +151,38 @@ def decode_blob(data: Bytes, expected: BlobExpectation, max_bytes: int) -> tuple
     Raises:
         RefusedError: `blob-too-large`, `blob-truncated`, `blob-magic`, `blob-version`, `blob-extension`,
             `blob-codec`, `blob-wrong-chain`, `blob-wrong-run`, `blob-wrong-round`, `blob-wrong-author`,
-            `blob-wrong-base`, `blob-wrong-table`, `blob-shape`, `blob-scale`, `blob-level`, `blob-gaps`,
-            `blob-padding`, `blob-trailing`.
+            `blob-wrong-base`, `blob-wrong-table`, `blob-shape`, `blob-feedback`, `blob-scale`, `blob-level`,
+            `blob-gaps`, `blob-padding`, `blob-trailing`.
         UsageError: `codec-shape` or `codec-unknown` when the expectation itself is impossible.
     """
     size, chunk, k = expected.size, expected.chunk, expected.k
     codec = integer_codec_by_number(expected.codec_id)
     codec.check_shape(size, chunk, k)
     reader = Reader(data, "blob", max_bytes)
-    header = _read_header(reader, expected.header())
+    header = _read_header(reader, expected.most_feedback)
+    _refuse_other(reader, header, expected)
     update = codec.read(reader, size, chunk, k)
     reader.finish()
     return header, update
 
 
+def read_header(data: Bytes, most_feedback: int) -> BlobHeader:
+    """Return what the header of a blob says, without a look at its body.
+
+    For blobs that are known to be right, as those that validators with 2/3 of the stake found admissible.
+
+    Raises:
+        RefusedError: `blob-truncated`, `blob-magic`, `blob-version`, `blob-extension`, `blob-feedback`.
+    """
+    return _read_header(Reader(data, "blob", len(data)), most_feedback)
+
+
 def _pack_header(header: BlobHeader) -> bytes:
-    return _HEADER.pack(
+    fixed = _HEADER.pack(
         MAGIC,
         VERSION,
         header.codec_id,
-        0,
+        FEEDBACK_BYTES * len(header.feedback),
         header.chain_id,
         bytes.fromhex(header.run[2:]),
         header.round,
@@ -165,9 +193,10 @@ def _pack_header(header: BlobHeader) -> bytes:
         header.chunk,
         header.k,
     )
+    return fixed + b"".join(_FEEDBACK.pack(item.index, item.value) for item in header.feedback)
 
 
-def _read_header(reader: Reader, wanted: BlobHeader) -> BlobHeader:
+def _read_header(reader: Reader, most_feedback: int) -> BlobHeader:
     magic, version, codec_id, extension, chain_id, run, round_, account, base, table, size, chunk, k = _HEADER.unpack(
         reader.take(HEADER_BYTES, "header")
     )
@@ -175,9 +204,9 @@ def _read_header(reader: Reader, wanted: BlobHeader) -> BlobHeader:
         reader.refuse("magic", "does not begin with EMRT")
     if version != VERSION:
         reader.refuse("version", f"has version {version}, not {VERSION}")
-    if extension != 0:
-        reader.refuse("extension", f"announces an extension of {extension} bytes, which this version has not")
-    found = BlobHeader(
+    if extension % FEEDBACK_BYTES or extension > FEEDBACK_BYTES * most_feedback:
+        reader.refuse("extension", f"announces {extension} bytes of feedback, which it may not have")
+    return BlobHeader(
         chain_id=chain_id,
         run=to_checksum_address(run),
         round=round_,
@@ -188,11 +217,22 @@ def _read_header(reader: Reader, wanted: BlobHeader) -> BlobHeader:
         size=size,
         chunk=chunk,
         k=k,
+        feedback=_read_feedback(reader, extension),
     )
+
+
+def _read_feedback(reader: Reader, length: int) -> tuple[Feedback, ...]:
+    found = tuple(Feedback(index, value) for index, value in _FEEDBACK.iter_unpack(reader.take(length, "feedback")))
+    if not is_canonical(found):
+        reader.refuse("feedback", "has feedback that is not in the order of the peers, or speaks of one twice")
+    return found
+
+
+def _refuse_other(reader: Reader, found: BlobHeader, expected: BlobExpectation) -> None:
+    wanted = expected.header()
     for name, reason, what in _REFUSALS:
         if getattr(found, name) != getattr(wanted, name):
             reader.refuse(reason, f"{what}: {_shown(found, name)}, not {_shown(wanted, name)}")
-    return found
 
 
 def _shown(header: BlobHeader, name: str) -> str:

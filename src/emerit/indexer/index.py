@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Table, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from emerit.errors import PreconditionError, UnavailableError
 from emerit.indexer.database import create_tables, open_engine, translated
 from emerit.indexer.follow import ChainMovedError, Change, Follower, Mark, ReadableChain, Spans
 from emerit.indexer.rows import LogReader
-from emerit.indexer.tables import SCHEMA_VERSION, blocks, events, evidence, facts, metadata
+from emerit.indexer.tables import SCHEMA_VERSION, blocks, events, evidence, facts, headers, metadata
 
 _ATTEMPTS: Final = 8
 
@@ -209,20 +209,34 @@ class Index:
         with self._transaction() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
 
-    # ---- evidence
+    # ---- what IPFS had
 
     def evidence(self, sha256: bytes) -> bytes | None:
         """Evidence blob of that content hash, if it has been stored."""
-        with self._transaction() as connection:
-            query = select(evidence.c.data).where(evidence.c.sha256 == sha256.hex())
-            found = connection.execute(query).scalar()
-        return None if found is None else bytes(found)
+        return self._stored(evidence, sha256)
 
     def keep_evidence(self, sha256: bytes, data: bytes) -> None:
         """Store a verified evidence blob; storing it twice changes nothing."""
+        self._store(evidence, sha256, data)
+
+    def header(self, sha256: bytes) -> bytes | None:
+        """How the contribution of that content hash begins, if it has been stored."""
+        return self._stored(headers, sha256)
+
+    def keep_header(self, sha256: bytes, data: bytes) -> None:
+        """Store the beginning of a verified contribution; storing it twice changes nothing."""
+        self._store(headers, sha256, data)
+
+    def _stored(self, table: Table, sha256: bytes) -> bytes | None:
+        with self._transaction() as connection:
+            query = select(table.c.data).where(table.c.sha256 == sha256.hex())
+            found = connection.execute(query).scalar()
+        return None if found is None else bytes(found)
+
+    def _store(self, table: Table, sha256: bytes, data: bytes) -> None:
         try:
             with self._transaction() as connection:
-                connection.execute(insert(evidence).values(sha256=sha256.hex(), data=data))
+                connection.execute(insert(table).values(sha256=sha256.hex(), data=data))
         except IntegrityError:
             return  # it is there already, and content with one hash is one content
 

@@ -1,4 +1,4 @@
-"""The index's tables: marks of blocks, raw events (the truth), validators' evidence, and what the database is for."""
+"""The index's tables: marks of blocks, raw events (the truth), what IPFS had, and what the database is for."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ evidence = Table(
     Column("sha256", String(64), primary_key=True),
     Column("data", LargeBinary, nullable=False),
 )
+
+headers = Table(
+    "headers",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+"""How contributions begin, by the hash of all their bytes."""
 
 facts = Table(
     "facts",

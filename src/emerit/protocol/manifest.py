@@ -14,6 +14,7 @@ from typing import Annotated, Final
 
 from emerit import PROTOCOL_VERSION
 from emerit.errors import RefusedError
+from emerit.protocol.feedback import MOST_PEERS
 from emerit.protocol.schema import Bounded, Matching, canonical_bytes, check_fields, read_canonical, refuse
 from emerit.protocol.strangers_json import read_json
 
@@ -279,13 +280,19 @@ class ScoringSpec(_Checked):
 
 @dataclass(frozen=True)
 class ReputationSpec(_Checked):
-    """MeritRank's parameters in parts per billion (see `emerit.reputation.seed_graph`)."""
+    """MeritRank's parameters in parts per billion (see `emerit.reputation.seed_graph`), and peer feedback.
+
+    Each trainer measures the contributions of `feedback_peers` others on `feedback_sequences` of its own sequences, for
+    the wide graph (`emerit.protocol.feedback`); 0 peers is none.
+    """
 
     continue_ppb: Annotated[int, Bounded(0, PPB)]
     connectivity_decay_ppb: Annotated[int, Bounded(0, PPB)]
     neck_threshold_ppb: Annotated[int, Bounded(0, PPB)]
     neck_min_validators: Annotated[int, Bounded(1, 17)]
     epoch_weight_ppb: Annotated[int, Bounded(0, PPB)]
+    feedback_peers: Annotated[int, Bounded(0, MOST_PEERS)] = 2
+    feedback_sequences: Annotated[int, Bounded(2, 1 << 20)] = 16
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,15 @@ def expected_blob(context: RunContext, round_number: int, account: str, base_sta
         chunk=codec.chunk,
         k=codec.k_in(round_number),
         codec_id=integer_codec(codec.name).number,
+        most_feedback=context.manifest.reputation.feedback_peers,
     )
 
 
 def most_blob_bytes(manifest: Manifest, round_number: int) -> int:
     """Return how many bytes a contribution of a round may have: what its shape can need, at most the run's limit."""
-    codec = manifest.codec
-    needed = largest_blob_bytes(parameter_count(manifest.model), codec.chunk, codec.k_in(round_number), codec.name)
+    codec, peers = manifest.codec, manifest.reputation.feedback_peers
+    k = codec.k_in(round_number)
+    needed = largest_blob_bytes(parameter_count(manifest.model), codec.chunk, k, codec.name, peers)
     return min(needed, manifest.limits.max_blob_bytes)
 
 

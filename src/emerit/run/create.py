@@ -50,6 +50,7 @@ class RunPlan:
             should be more than twice the gas of an answer.
         codec: what contributions are sent with; None for the preset's.
         reputation_keep_ppb: what reputation stored on chain keeps with each settled round.
+        feedback_peers: how many peers a trainer measures for the wide graph; None for the preset's.
         training, outer: fields of the preset's `TrainingSpec` and `OuterSpec` to change.
     """
 
@@ -71,6 +72,7 @@ class RunPlan:
     reputation_keep_ppb: int = 990_000_000
     expected_trainers: int = MINIMUM_RESERVE_TRAINERS
     codec: CodecSpec | None = None
+    feedback_peers: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     outer: Mapping[str, Any] = field(default_factory=dict)
     dataset: str = ""
@@ -184,8 +186,8 @@ def chosen_codec(
 
 def check_blobs_fit(base: Preset, size: int) -> None:
     """Raise UsageError `blob-limit-too-small` when an honest contribution could be larger than the run's limit."""
-    spec, most = base.codec, base.limits.max_blob_bytes
-    needed = max(largest_blob_bytes(size, spec.chunk, k, spec.name) for k in (spec.k, spec.early_k))
+    spec, most, peers = base.codec, base.limits.max_blob_bytes, base.reputation.feedback_peers
+    needed = max(largest_blob_bytes(size, spec.chunk, k, spec.name, peers) for k in (spec.k, spec.early_k))
     if needed > most:
         raise UsageError(
             "blob-limit-too-small",
@@ -199,6 +201,9 @@ def _preset_of(plan: RunPlan) -> Preset:
     base = preset(plan.preset).changed(plan.training, plan.outer)
     if plan.codec is not None:
         base = dataclasses.replace(base, codec=plan.codec)
+    if plan.feedback_peers is not None:
+        reputation = dataclasses.replace(base.reputation, feedback_peers=plan.feedback_peers)
+        base = dataclasses.replace(base, reputation=reputation)
     if plan.architecture == BUILT_IN:
         return base
     source_sha256 = find_plugin(MODELS, plan.architecture).source_sha256

@@ -44,6 +44,7 @@ class SettledEntry:
     Attributes:
         settled_at: when it settled, unix time.
         final_at: end of its challenge window; demands for leaves can put off what the contract calls final.
+        eval_seed: 32 bytes, drawn after the round's reveals.
     """
 
     onchain: SettledRound
@@ -54,6 +55,7 @@ class SettledEntry:
     weights: tuple[WeightReveal, ...]
     settled_at: int
     final_at: int
+    eval_seed: bytes = ZERO_HASH
 
     @property
     def round(self) -> int:
@@ -165,11 +167,15 @@ class Ledger:
     def _replay(self, item: SettledRound, registry: Sequence[RegistryEntry]) -> SettledEntry | None:
         """Return the entry for a header, None (and `fault` set) where it does not follow from the data."""
         data, body = self.data(item.round, registry), item.header.body
-        block = self.client.chain.block(item.block)
+        block, eval_seed = self.client.chain.block(item.block), self.client.drawn(item.round)
         settlement = settle(
             self.inputs(data, body.budget_wei, body.reveals, body.state_root, body.aggregate_hash, body.attempt)
         )
-        if block is None or (settlement.header != item.header and item not in self.client.pay_chain()):
+        if (
+            block is None
+            or eval_seed is None
+            or (settlement.header != item.header and item not in self.client.pay_chain())
+        ):
             raise UnavailableError(
                 "chain-unsettled", f"Round {item.round} was reorganised while it was read.", "Try again."
             )
@@ -185,6 +191,7 @@ class Ledger:
             weights=data.weights,
             settled_at=block.timestamp,
             final_at=block.timestamp + self.params.challenge_window_seconds,
+            eval_seed=eval_seed,
         )
 
     def _facts(self, data: RoundData) -> Facts:

@@ -40,11 +40,12 @@ def check_numbers(manifest: Manifest) -> None:
         PreconditionError: as `emerit.model.table.tensor_table`.
     """
     training, codec, corpus = manifest.training, manifest.codec, manifest.corpus
+    peers = manifest.reputation.feedback_peers
     needed = training.assigned_sequences + manifest.scoring.random_sequences
     if corpus.train_sequences < needed:
         raise _impossible(f"its corpus has {corpus.train_sequences} sequences, one trainer needs {needed}")
     size = parameter_count(manifest.model)
-    blob_bytes = max(largest_blob_bytes(size, codec.chunk, k, codec.name) for k in (codec.k, codec.early_k))
+    blob_bytes = max(largest_blob_bytes(size, codec.chunk, k, codec.name, peers) for k in (codec.k, codec.early_k))
     if blob_bytes > manifest.limits.max_blob_bytes:
         raise _impossible(f"a contribution can have {blob_bytes} bytes, {manifest.limits.max_blob_bytes} are allowed")
 

@@ -99,5 +99,5 @@ def _require_perspective(validator: RegistryEntry, entry: RegistryEntry) -> None
         raise UsageError(
             "perspective-invalid",
             "A perspective is a validator's, on a trainer.",
-            "Ask for a trainer, and name a validator of the run as perspective.",
+            "Ask for a trainer, and name a validator of the run as perspective; on the wide graph anybody will do.",
         )

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from emerit.protocol.minifloat import ABSTAIN
 from emerit.protocol.types import RESERVED_LANES
-from emerit.scoring.basis import Basis
+from emerit.scoring.basis import Basis, figures_of
 from emerit.scoring.measurement import Measurement
 
 LEAST_NATS: Final = 1e-6
@@ -31,7 +31,11 @@ NO_LANE: Final = -1
 DECIMALS: Final = 9
 """To how many evidence rounds what it has for people."""
 _NAMES: Final = {0: "base loss", 1: "health"}
-_FIGURES: Final = (("s", "random_gain"), ("se", "random_se"), ("own", "own_gain"), ("own_se", "own_se"))
+# As `figures_of` lists them, each with the error that its tolerance is a share of.
+_FIGURES: Final = (
+    *(("s", "random_se"), ("se", "random_se"), ("own", "own_se"), ("own_se", "own_se")),
+    *(("whole", "whole_se"), ("whole_se", "whole_se"), ("gap", "gap_se"), ("gap_se", "gap_se")),
+)
 
 
 @dataclass(frozen=True)
@@ -108,10 +112,12 @@ def figure_differences(
         other, lane = ours.measured[slot], RESERVED_LANES + slot
         if not item.finite and not other.finite:
             continue
-        own = max(LEAST_NATS, ERROR_SHARE * other.own_se)
-        for name, field in _FIGURES:
-            tolerance = own if name.startswith("own") else gain_tolerance(other)
-            yield from _unlike(lane, name, getattr(item, field), getattr(other, field), tolerance)
+        for (name, error), have, want in zip(_FIGURES, figures_of(item), figures_of(other), strict=True):
+            if have is not None and want is not None:
+                tolerance = max(LEAST_NATS, ERROR_SHARE * getattr(other, error))
+                yield from _unlike(lane, name, have, want, tolerance)
+            elif have is not want:
+                yield Difference(lane, name, str(have), str(want))
     for slot, slope in sorted(their_slopes.items()):
         if slot in our_slopes and slot in ours.measured:
             lane, tolerance = RESERVED_LANES + slot, gain_tolerance(ours.measured[slot])

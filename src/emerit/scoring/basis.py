@@ -20,8 +20,9 @@ from emerit.scoring.measurement import Measurement
 KEY: Final = "basis"
 """Under which name evidence holds it."""
 MAX_SLOTS: Final = 1 << 16
+MAX_ROUNDS: Final = 1 << 32
 _FIELDS: Final = frozenset({"base_loss", "health", "measured", "history_before", "history_after", "compared_with"})
-FIGURES: Final = 4
+FIGURES: Final = 8
 _LARGEST: Final = 1e9
 # What repr gives of a float: at most 17 digits, a sign, a point, an exponent.
 _FLOAT: Final = re.compile(r"-?(\d{1,24}(\.\d{1,24})?(e[+-]?\d{1,3})?|inf)|nan", re.ASCII)
@@ -38,7 +39,8 @@ class Basis:
         measured: by trainer slot; figures may be infinite or no numbers, as those of a destroyed model are.
         before: standings before the round, by trainer slot.
         after: standings after it.
-        compared_with: trainer slots whose paid contributions of the last settled round it knew, -1 the last aggregate.
+        compared_with: round and trainer slot of the paid contributions of earlier rounds that it knew; slot -1 is the
+            last aggregate.
     """
 
     base_loss: float
@@ -46,17 +48,17 @@ class Basis:
     measured: Mapping[int, Measurement] = field(default_factory=dict)
     before: ScoreHistory = field(default_factory=ScoreHistory)
     after: ScoreHistory = field(default_factory=ScoreHistory)
-    compared_with: tuple[int, ...] = ()
+    compared_with: tuple[tuple[int, int], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for evidence; `read_basis` reads it back to the bit."""
         return {
             "base_loss": repr(self.base_loss),
             "health": None if self.health is None else repr(self.health),
-            "measured": {str(slot): list(map(repr, figures_of(item))) for slot, item in sorted(self.measured.items())},
+            "measured": {str(slot): _texts(figures_of(item)) for slot, item in sorted(self.measured.items())},
             "history_before": _exact(self.before.to_dict()),
             "history_after": _exact(self.after.to_dict()),
-            "compared_with": list(self.compared_with),
+            "compared_with": [list(pair) for pair in self.compared_with],
         }
 
 
@@ -72,27 +74,48 @@ def read_basis(data: Any) -> Basis:
     if not math.isfinite(base_loss) or (health is not None and not math.isfinite(_number(health))):
         raise _invalid("a loss is no finite number")
     compared = data["compared_with"]
-    if not isinstance(compared, list) or any(type(slot) is not int or not -1 <= slot < MAX_SLOTS for slot in compared):
-        raise _invalid("what it compared with are no slots")
+    if not isinstance(compared, list) or not all(map(_is_pair, compared)):
+        raise _invalid("what it compared with are no rounds and slots")
     return Basis(
         base_loss,
         None if health is None else _number(health),
         _measured(data["measured"]),
         _history(data["history_before"]),
         _history(data["history_after"]),
-        tuple(compared),
+        tuple((number, slot) for number, slot in compared),
     )
 
 
-def figures_of(item: Measurement) -> list[float]:
-    """Return the four figures of a measurement; `measurement_of` takes them back."""
-    return [item.random_gain, item.random_se, item.own_gain, item.own_se]
+def figures_of(item: Measurement) -> list[float | None]:
+    """Return the eight figures of a measurement, None for those it has not; `measurement_of` takes them back."""
+    gap, gap_se = (None, None) if item.adjusted is None else item.adjusted
+    whole_se = None if item.whole_gain is None else item.whole_se
+    return [item.random_gain, item.random_se, item.own_gain, item.own_se, item.whole_gain, whole_se, gap, gap_se]
 
 
-def measurement_of(slot: int, figures: Sequence[float]) -> Measurement:
-    """Return the measurement with these four figures."""
-    random_gain, random_se, own_gain, own_se = figures
-    return Measurement(slot, random_gain, random_se, own_gain, own_se)
+def measurement_of(slot: int, figures: Sequence[float | None]) -> Measurement:
+    """Return the measurement with these eight figures.
+
+    Raises:
+        RefusedError: `evidence-basis`, when one of a pair is missing, or one that every measurement has.
+    """
+    random_gain, random_se, own_gain, own_se, whole, whole_se, gap, gap_se = figures
+    if random_gain is None or random_se is None or own_gain is None or own_se is None:
+        raise _invalid(f"a figure of slot {slot} is missing")
+    if (whole is None) != (whole_se is None) or (gap is None) != (gap_se is None):
+        raise _invalid(f"a figure of slot {slot} has no error")
+    adjusted = None if gap is None or gap_se is None else (gap, gap_se)
+    return Measurement(slot, random_gain, random_se, own_gain, own_se, whole, whole_se or 0.0, adjusted)
+
+
+def _texts(figures: Sequence[float | None]) -> list[str | None]:
+    return [None if each is None else repr(each) for each in figures]
+
+
+def _is_pair(item: Any) -> bool:
+    if not isinstance(item, list) or len(item) != 2 or any(type(each) is not int for each in item):
+        return False
+    return 0 <= item[0] < MAX_ROUNDS and -1 <= item[1] < MAX_SLOTS
 
 
 def _measured(data: Any) -> dict[int, Measurement]:
@@ -101,8 +124,8 @@ def _measured(data: Any) -> dict[int, Measurement]:
     found = {}
     for key, figures in data.items():
         if not _SLOT.fullmatch(key) or not isinstance(figures, list) or len(figures) != FIGURES:
-            raise _invalid(f"what was measured of {key[:12]!r} is not four figures of a slot")
-        found[int(key)] = measurement_of(int(key), list(map(_number, figures)))
+            raise _invalid(f"what was measured of {key[:12]!r} is not eight figures of a slot")
+        found[int(key)] = measurement_of(int(key), [None if each is None else _number(each) for each in figures])
     return found
 
 

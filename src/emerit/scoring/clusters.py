@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,6 +10,8 @@ from typing import Final
 COPY: Final = "copy"
 STALE: Final = "stale"
 SPLIT: Final = "split"
+GAP_Z: Final = 2.0
+_NO_GAP: Final = (-math.inf, 0.0)
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,16 @@ class Clusters:
             found.setdefault(item.slot, set()).add(STALE)
         return {slot: tuple(sorted(kinds)) for slot, kinds in found.items()}
 
-    def duplicates(self, own_gap: Mapping[int, float], commit_order: Mapping[int, int]) -> frozenset[int]:
+    def duplicates(self, gaps: Mapping[int, tuple[float, float]], commit_order: Mapping[int, int]) -> frozenset[int]:
         """Return the slots that are not originals, so that no two originals are similar to each other.
 
-        As long as any are, the contribution that is similar to most of the remaining ones goes; of equals the one
-        with the smaller own-minus-random gap (in nats; missing counts as least), then the later commitment, then
-        the higher slot. Among copies of one update this leaves the one with the largest gap, made by whoever
-        trained on what he was given. A mixture goes first, because those that it resembles do not resemble one
-        another: nobody can make two rivals "copies" by resembling both.
+        As long as any are, one of the contributions that are similar to most of the remaining ones goes. Among those
+        it is one whose own-minus-random gap (`gaps` has it with its error, in nats; a missing one is behind all others)
+        is behind that of something similar by more than two errors, the one with the smallest gap first. Where no gap
+        tells, it is the last to commit, then the highest slot. Among copies of one update this leaves the one
+        with the largest gap, made by whoever trained on what he was given, and as long as gaps are noise the earliest:
+        a copy within a round can only be committed after its original. A mixture goes first, because those that it
+        resembles do not resemble one another: nobody can make two rivals "copies" by resembling both.
         """
         last = len(commit_order)
         similar: dict[int, set[int]] = {slot: set() for slot in self.cluster_of}
@@ -92,11 +97,13 @@ class Clusters:
             similar[pair.second].add(pair.first)
         gone: set[int] = set()
         while any(similar.values()):
+            most = max(map(len, similar.values()))
+            tied = [slot for slot, others in similar.items() if len(others) == most]
+            behind = [slot for slot in tied if any(_is_behind(slot, other, gaps) for other in similar[slot])]
             worst = max(
-                similar,
+                behind or tied,
                 key=lambda slot: (
-                    len(similar[slot]),
-                    -own_gap.get(slot, float("-inf")),
+                    -gaps.get(slot, _NO_GAP)[0] if behind else 0.0,
                     commit_order.get(slot, last),
                     slot,
                 ),
@@ -105,6 +112,12 @@ class Clusters:
                 similar[other].discard(worst)
             gone.add(worst)
         return frozenset(gone)
+
+
+def _is_behind(slot: int, other: int, gaps: Mapping[int, tuple[float, float]]) -> bool:
+    """Return whether a slot's gap is below another's by more than two errors of the difference."""
+    (mine, my_error), (theirs, their_error) = gaps.get(slot, _NO_GAP), gaps.get(other, _NO_GAP)
+    return theirs > mine and theirs - mine > GAP_Z * math.hypot(my_error, their_error)
 
 
 class Groups:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emerit.codec.update import SparseUpdate
+from emerit.codec.update import UNIT, SparseUpdate
 from emerit.data.tokens import Tokens
 from emerit.errors import StateError
 from emerit.model.flat import FlatModel
 from emerit.protocol.manifest import OuterSpec, ScoringSpec
-from emerit.scoring.losses import TrialStep, sequence_losses
-from emerit.scoring.measurement import Measurement, mean_and_error
+from emerit.scoring.losses import Shift, TrialStep, sequence_losses
+from emerit.scoring.measurement import Measurement, adjusted_gap, mean_and_error
+from emerit.training.aggregate import aggregate
 
+COMMON_NEEDED: Final = 4
 _HARM_Z = 2.0
+
+Step = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Places int64[n] in the flat vector, and what is taken off there, float64[n]."""
 
 OnProgress = Callable[[int, int], None]
 """Called after each contribution with (contributions measured, contributions in all)."""
@@ -52,8 +57,11 @@ class Bench(Protocol):
     def width(self) -> int:
         """How many contributions are measured at once."""
 
-    def begin(self, random_tokens: Tokens) -> NDArray[np.float64]:
-        """Take the random sequences [n, T + 1] of a round; return their losses float64[n] under the state."""
+    def begin(self, random_tokens: Tokens, common: Step | None) -> NDArray[np.float64]:
+        """Take a round's random sequences [n, T + 1] and its common step, if it has one (`common_step`).
+
+        Returns the sequences' losses float64[n] under the state.
+        """
 
     def measure(self, trials: Sequence[Trial]) -> list[Measurement]:
         """Measure at most `width` contributions, in their order; the state is afterwards what it was."""
@@ -64,30 +72,46 @@ class OneDevice:
 
     width = 1
 
-    def __init__(self, model: FlatModel, step: float) -> None:
-        """`step` is the fraction of an update that is applied, see `trial_step`."""
+    def __init__(self, model: FlatModel, scoring: ScoringSpec, outer: OuterSpec) -> None:
+        """`model` holds the state when a round begins."""
         self._model = model
-        self._step = step
+        self._step = trial_step(scoring, outer)
+        self._fraction = scoring.trial_numerator / scoring.trial_denominator
         self._random: Tokens | None = None
-        self._base: NDArray[np.float64] = np.zeros(0)
+        self._common: Step | None = None
+        self._base = self._common_random = np.zeros(0)
 
-    def begin(self, random_tokens: Tokens) -> NDArray[np.float64]:
+    def begin(self, random_tokens: Tokens, common: Step | None) -> NDArray[np.float64]:
         """See `Bench.begin`."""
-        self._random, self._base = random_tokens, sequence_losses(self._model.module, random_tokens)
+        self._random, self._common = random_tokens, common
+        self._base = sequence_losses(self._model.module, random_tokens)
+        self._common_random = self._base if common is None else self._base - self._under_common(random_tokens)
         return self._base
 
     def measure(self, trials: Sequence[Trial]) -> list[Measurement]:
-        """See `Bench.measure`; costs one pass over the random sequences each, and two over the author's own."""
+        """See `Bench.measure`; costs two passes over the random sequences each, and three over the author's own."""
         return [self._measured(trial) for trial in trials]
 
     def _measured(self, trial: Trial) -> Measurement:
+        """Return what one update alone does to the random sequences and to its author's own."""
         assert self._random is not None
-        module, base = self._model.module, self._base
-        own_base = sequence_losses(module, trial.own_tokens)
-        with TrialStep(self._model.flat, trial.update, self._step):
-            random_gain, random_se = mean_and_error(base - sequence_losses(module, self._random))
-            own_gain, own_se = mean_and_error(own_base - sequence_losses(module, trial.own_tokens))
-        return Measurement(trial.slot, random_gain, random_se, own_gain, own_se)
+        model, base, own_tokens = self._model, self._base, trial.own_tokens
+        own_base = sequence_losses(model.module, own_tokens)
+        with TrialStep(model.flat, trial.update, self._step):
+            random = base - sequence_losses(model.module, self._random)
+            own = own_base - sequence_losses(model.module, own_tokens)
+        with TrialStep(model.flat, trial.update, self._step / self._fraction):
+            whole = self._fraction * (base - sequence_losses(model.module, self._random))
+        adjusted = None
+        if self._common is not None:
+            common_own = own_base - self._under_common(own_tokens)
+            adjusted = adjusted_gap(random, own, self._common_random, common_own)
+        return Measurement(trial.slot, *mean_and_error(random), *mean_and_error(own), *mean_and_error(whole), adjusted)
+
+    def _under_common(self, tokens: Tokens) -> NDArray[np.float64]:
+        assert self._common is not None
+        with Shift(self._model.flat, *self._common):
+            return sequence_losses(self._model.module, tokens)
 
 
 def evaluate_round(
@@ -107,14 +131,15 @@ def evaluate_round(
     `order` says which slots are measured, the first ones first; without it all are, in the order of their numbers.
 
     `random_tokens` [n, T + 1] are the same for all, `own_tokens[slot]` [m, T + 1] are a sample of what
-    that trainer was assigned; n and m are at least 2. Costs one pass over the random sequences for the round, and
-    for each update one more, and two over its own. The model's weights are afterwards what they were, to the bit.
+    that trainer was assigned; n and m are at least 2. Costs two passes over the random sequences for the round, and
+    for each update two more (the trial step, the whole one), and three over its own. The model's
+    weights are afterwards what they were, to the bit.
     `bench` is where that is done; without it, on the model's own device.
 
     Raises StateError `state-loss-not-finite` when the state itself has no finite loss; whatever `bench` raises.
     """
-    where = OneDevice(model, trial_step(scoring, outer)) if bench is None else bench
-    base = where.begin(random_tokens)
+    where = OneDevice(model, scoring, outer) if bench is None else bench
+    base = where.begin(random_tokens, common_step(updates, scoring, outer))
     if not np.isfinite(base).all():
         raise StateError(
             "state-loss-not-finite",
@@ -132,6 +157,17 @@ def evaluate_round(
             if on_progress is not None:
                 on_progress(len(measurements), len(places))
     return RoundMeasurement(float(base.mean()), base, measurements)
+
+
+def common_step(updates: Mapping[int, SparseUpdate], scoring: ScoringSpec, outer: OuterSpec) -> Step | None:
+    """Return the trial step that all updates of a round make together, None of fewer than `COMMON_NEEDED`.
+
+    It takes the shares of the trainers' gaps that are their part of it (`adjusted_gap`): of few, too much.
+    """
+    if len(updates) < COMMON_NEEDED:
+        return None
+    places, deltas = aggregate([updates[slot] for slot in sorted(updates)], outer)
+    return places, deltas.astype(np.float64) * (UNIT * scoring.trial_numerator / scoring.trial_denominator)
 
 
 def trial_step(scoring: ScoringSpec, outer: OuterSpec) -> float:

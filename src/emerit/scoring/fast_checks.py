@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emerit.codec.update import SparseUpdate
 from emerit.errors import RefusedError
-from emerit.protocol.settlement_tree import payable
+from emerit.scoring.trust import say
 
 
 def check_not_empty(update: SparseUpdate) -> None:
@@ -26,8 +26,8 @@ def check_not_empty(update: SparseUpdate) -> None:
 def clip_scales(updates: Mapping[int, SparseUpdate], trust: Mapping[int, int]) -> dict[int, SparseUpdate]:
     """Clip each chunk's scale to the round's weighted lower median of that chunk, so that size buys nothing.
 
-    Takes and returns updates by trainer slot. `trust` has the last round's consensus weight of a slot; weights up to
-    1, which are not paid, count as none. So newcomers in any number can neither raise the level nor, with tiny scales
+    Takes and returns updates by trainer slot. `trust` has the last round's consensus weight of a slot, which counts as
+    `emerit.scoring.trust.say` has it. So newcomers in any number can neither raise the level nor, with tiny scales
     of their own, pull everybody's to nothing. Only when none of the updates has a weight do all count the same.
 
     Raises RefusedError `aggregate-shape` if they differ in shape. (Aggregation clips by itself, over a set that the
@@ -39,7 +39,7 @@ def clip_scales(updates: Mapping[int, SparseUpdate], trust: Mapping[int, int]) -
     shapes = {(update.size, update.chunk, update.k) for update in updates.values()}
     if len(shapes) > 1:
         raise RefusedError("aggregate-shape", f"Updates of different shapes cannot be compared: {sorted(shapes)}.")
-    weights = np.array([payable(trust.get(slot, 0)) for slot in slots], dtype=np.int64)
+    weights = np.array(list(say(slots, trust).values()), dtype=np.int64)
     level = _lower_medians(
         np.stack([updates[slot].scales for slot in slots]), weights if weights.any() else np.ones_like(weights)
     )

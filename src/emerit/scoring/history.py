@@ -12,7 +12,7 @@ from emerit.errors import StateError
 from emerit.protocol.manifest import ScoringSpec
 from emerit.scoring.measurement import Measurement
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _FULL_BALANCE_Z: Final = 3.0
 
 
@@ -20,18 +20,20 @@ _FULL_BALANCE_Z: Final = 3.0
 class Standing:
     """One trainer's discounted sums over its measured rounds, the newest counting 1, each older one `decay` less.
 
-    `gain_sum` in nats, `variance_sum` in nats^2 (discounted twice, as a variance is), `rounds_sum` the sum of the
-    discounts; `balance` in [-1, 1] is the moving average of the gap's sign.
+    `gain_sum` and `gap_sum` in nats, their variances in nats^2 (discounted twice, as a variance is), `rounds_sum` the
+    sum of the discounts; `balance` in [-1, 1] is the moving average of the gap's sign.
     """
 
     gain_sum: float = 0.0
     variance_sum: float = 0.0
     rounds_sum: float = 0.0
     balance: float = 0.0
+    gap_sum: float = 0.0
+    gap_variance_sum: float = 0.0
 
     @property
     def score(self) -> float:
-        """S: the discounted mean of the gain on random sequences, in nats per token; 0 before any measurement."""
+        """S: the discounted mean of the gain that is paid for, in nats per token; 0 before any measurement."""
         return self.gain_sum / self.rounds_sum if self.rounds_sum else 0.0
 
     @property
@@ -39,15 +41,27 @@ class Standing:
         """SE: the standard error of S, in nats per token."""
         return math.sqrt(self.variance_sum) / self.rounds_sum if self.rounds_sum else 0.0
 
-    def after(self, measurement: Measurement, spec: ScoringSpec) -> Standing:
-        """Return the standing with one more measured round."""
+    @property
+    def gap(self) -> float:
+        """The discounted mean of the gap, in nats per token; 0 before any measurement."""
+        return self.gap_sum / self.rounds_sum if self.rounds_sum else 0.0
+
+    @property
+    def gap_se(self) -> float:
+        """The standard error of `gap`, in nats per token."""
+        return math.sqrt(self.gap_variance_sum) / self.rounds_sum if self.rounds_sum else 0.0
+
+    def after(self, measurement: Measurement, spec: ScoringSpec, most_gain: float = math.inf) -> Standing:
+        """Return the standing with one more measured round, in which a gain above `most_gain` counts as that."""
         decay, rate = spec.history_decay, spec.balance_rate
         direction = min(1.0, max(-1.0, measurement.gap_z / _FULL_BALANCE_Z))
         return Standing(
-            decay * self.gain_sum + measurement.random_gain,
-            decay * decay * self.variance_sum + measurement.random_se**2,
+            decay * self.gain_sum + min(measurement.gain, most_gain),
+            decay * decay * self.variance_sum + measurement.gain_se**2,
             decay * self.rounds_sum + 1.0,
             (1 - rate) * self.balance + rate * direction,
+            decay * self.gap_sum + measurement.gap,
+            decay * decay * self.gap_variance_sum + measurement.gap_se**2,
         )
 
 
@@ -132,7 +146,10 @@ def _standing(key: str, item: Any) -> Standing:
     if any(type(item[name]) not in (int, float) or not math.isfinite(item[name]) for name in names):
         raise _corrupt(f"slot {key} has a figure that is not a finite number")
     standing = Standing(**{name: float(item[name]) for name in names})
-    if standing.variance_sum < 0 or standing.rounds_sum < 0 or not -1 <= standing.balance <= 1:
+    if (
+        min(standing.variance_sum, standing.gap_variance_sum, standing.rounds_sum) < 0
+        or not -1 <= standing.balance <= 1
+    ):
         raise _corrupt(f"slot {key} has a figure that is out of range")
     return standing
 

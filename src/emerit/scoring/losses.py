@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 import torch
@@ -42,22 +43,21 @@ def sequence_losses(model: torch.nn.Module, tokens: Tokens, batch: int = 8) -> N
     return torch.cat(losses).cpu().numpy()[: len(tokens)]
 
 
-class TrialStep:
-    """Within the context `flat`, float32[P], is theta - step * update; after it, bit for bit what it was before.
+class Shift:
+    """Within the context `flat`, float32[P], has `change` float64[n] taken off at `places` int64[n]; then no more.
 
-    `step` is the fraction of the update that is applied (trial fraction times outer learning rate). Only the
-    update's entries are touched. Each new weight is computed in float64 and rounded once, so that it does not
-    depend on whether the processor fuses multiplication and addition.
+    Only those places are touched, and they are restored bit for bit. Each new weight is computed in float64 and rounded
+    once, so that it does not depend on whether the processor fuses multiplication and addition.
     """
 
-    def __init__(self, flat: Tensor, update: SparseUpdate, step: float) -> None:
+    def __init__(self, flat: Tensor, places: NDArray[np.int64], change: NDArray[np.float64]) -> None:
         self._flat = flat
-        self._places = torch.from_numpy(update.indices).to(flat.device)
-        self._change = torch.from_numpy(update.values() * (step * UNIT)).to(flat.device)
+        self._places = torch.from_numpy(places).to(flat.device)
+        self._change = torch.from_numpy(change).to(flat.device)
         self._saved: Tensor | None = None
 
-    def __enter__(self) -> TrialStep:
-        """Apply the step."""
+    def __enter__(self) -> Self:
+        """Apply the change."""
         with torch.no_grad():
             saved = self._flat[self._places]
             self._flat[self._places] = (saved.double() - self._change).float()
@@ -72,6 +72,16 @@ class TrialStep:
         with torch.no_grad():
             self._flat[self._places] = self._saved
         self._saved = None
+
+
+class TrialStep(Shift):
+    """Within the context `flat`, float32[P], is theta - step * update; after it, bit for bit what it was before.
+
+    `step` is the fraction of the update that is applied (trial fraction times outer learning rate).
+    """
+
+    def __init__(self, flat: Tensor, update: SparseUpdate, step: float) -> None:
+        super().__init__(flat, update.indices, (update.values() * (step * UNIT)).astype(np.float64))
 
 
 def _batch_losses(model: torch.nn.Module, rows: Tensor) -> Tensor:

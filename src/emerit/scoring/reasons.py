@@ -25,7 +25,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         PAID: "It lowered the loss on unseen text and shows work on the assigned data; it is paid by how much.",
         DUPLICATE: "It is a copy or a part of another contribution of this round; only the original is paid.",
-        STALE: "It repeats what was paid in the round before, or the last aggregate; it is not paid again.",
+        STALE: "It repeats what was paid in one of the last four rounds, or the last aggregate; it is not paid again.",
         NOT_SIGNIFICANT: "Its effect on the loss over the last rounds cannot be told from zero, so it is not paid.",
         LOW_GAP: "It helps its assigned data no more than other data, so it shows no work of its own; it is not paid.",
         UNMEASURED: "The validator had no time to measure it and abstained; that is not held against its author.",
@@ -43,7 +43,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "blob-trailing": "It has bytes after its end, so it was refused: a contribution has one encoding only.",
         "blob-magic": "It does not begin as a contribution does, so it was refused.",
         "blob-version": "It speaks another version of the format, so it was refused.",
-        "blob-extension": "It announces an extension that this version of the format has not.",
+        "blob-extension": "It announces feedback on more peers than the run allows, or of another length.",
+        "blob-feedback": "It speaks of its peers in another order than the one allowed, or of one twice.",
         "blob-codec": "It was compressed with another codec than the run's, so it was refused.",
         "blob-wrong-chain": _OTHER_PLACE.format("chain"),
         "blob-wrong-run": _OTHER_PLACE.format("run"),

@@ -20,9 +20,9 @@ from emerit.codec.update import SparseUpdate
 from emerit.data.tokens import Tokens
 from emerit.errors import StateError
 from emerit.model.flat import FlatModel
-from emerit.protocol.manifest import Manifest
+from emerit.protocol.manifest import Manifest, OuterSpec, ScoringSpec
 from emerit.scoring.basis import FIGURES, figures_of, measurement_of
-from emerit.scoring.evaluate import OneDevice, Trial, trial_step
+from emerit.scoring.evaluate import OneDevice, Step, Trial
 from emerit.scoring.measurement import Measurement
 from emerit.training.distributed import Act, Order, Ranks, told_when_lost
 
@@ -34,11 +34,11 @@ _NOBODY: Final = -1
 class ManyDevices:
     """Rank 0's bench: as many contributions at once as there are ranks, one on each."""
 
-    def __init__(self, model: FlatModel, step: float, ranks: Ranks) -> None:
+    def __init__(self, model: FlatModel, scoring: ScoringSpec, outer: OuterSpec, ranks: Ranks) -> None:
         """`model` is on this rank's device and holds the state when a round begins; see `OneDevice`."""
         self._model = model
         self._ranks = ranks
-        self._own = OneDevice(model, step)
+        self._own = OneDevice(model, scoring, outer)
         self._token_bytes = 1
 
     @property
@@ -46,8 +46,8 @@ class ManyDevices:
         """One contribution for each rank."""
         return self._ranks.place.size
 
-    def begin(self, random_tokens: Tokens) -> NDArray[np.float64]:
-        """Give every rank the state and the random sequences; see `Bench.begin`.
+    def begin(self, random_tokens: Tokens, common: Step | None) -> NDArray[np.float64]:
+        """Give every rank the state, the random sequences and the common step; see `Bench.begin`.
 
         Raises:
             StateError: `ranks-lost`, when another rank ended or did not answer in time.
@@ -58,7 +58,8 @@ class ManyDevices:
             self._ranks.order(Order(Act.LOAD, self._token_bytes, rows, columns))
             dist.broadcast(self._model.flat, 0)
             _broadcast_bytes(self._ranks, random_tokens.tobytes())
-        return self._own.begin(random_tokens)
+            _broadcast_step(self._ranks, common)
+        return self._own.begin(random_tokens, common)
 
     def measure(self, trials: Sequence[Trial]) -> list[Measurement]:
         """Measure one contribution on each rank; see `Bench.measure`. Raises as `begin`."""
@@ -79,7 +80,7 @@ def follow(manifest: Manifest, ranks: Ranks) -> None:
         UnavailableError: `leader-lost`: rank 0 is gone.
     """
     model = FlatModel(manifest.model, device=str(ranks.device))
-    bench = OneDevice(model, trial_step(manifest.scoring, manifest.outer))
+    bench = OneDevice(model, manifest.scoring, manifest.outer)
     token_bytes = 1
     while (order := ranks.next_order()).act is not Act.QUIT:
         with told_when_lost():
@@ -87,7 +88,7 @@ def follow(manifest: Manifest, ranks: Ranks) -> None:
                 token_bytes = order.steps
                 dist.broadcast(model.flat, 0)
                 data = _received_bytes(ranks, order.rows * order.columns * token_bytes)
-                bench.begin(_tokens(data, order.columns, token_bytes))
+                bench.begin(_tokens(data, order.columns, token_bytes), _received_step(ranks))
             elif order.act is Act.MEASURE:
                 heads = torch.zeros(ranks.place.size, _HEAD, dtype=torch.int64, device=ranks.device)
                 dist.broadcast(heads, 0)
@@ -155,10 +156,33 @@ def _received_bytes(ranks: Ranks, count: int) -> bytes:
     return room.cpu().numpy().tobytes()
 
 
-def _gathered(ranks: Ranks, own: Sequence[Measurement]) -> list[list[float]]:
-    """Return the figures of every rank, each giving its own; zeros of a rank that measured nothing."""
-    figures = figures_of(own[0]) if own else [0.0] * FIGURES
-    mine = torch.tensor(figures, dtype=torch.float64, device=ranks.device)
+def _broadcast_step(ranks: Ranks, step: Step | None) -> None:
+    count = _NOBODY if step is None else len(step[0])
+    dist.broadcast(torch.tensor([count], dtype=torch.int64, device=ranks.device), 0)
+    if step is not None and count:
+        for part in step:
+            dist.broadcast(torch.from_numpy(part).to(ranks.device), 0)
+
+
+def _received_step(ranks: Ranks) -> Step | None:
+    head = torch.zeros(1, dtype=torch.int64, device=ranks.device)
+    dist.broadcast(head, 0)
+    count = int(head)
+    if count == _NOBODY:
+        return None
+    places = torch.zeros(count, dtype=torch.int64, device=ranks.device)
+    change = torch.zeros(count, dtype=torch.float64, device=ranks.device)
+    if count:
+        dist.broadcast(places, 0)
+        dist.broadcast(change, 0)
+    return places.cpu().numpy(), change.cpu().numpy()
+
+
+def _gathered(ranks: Ranks, own: Sequence[Measurement]) -> list[list[float | None]]:
+    """Return the figures of every rank, each giving its own; None where there is none, and of who measured nothing."""
+    figures: list[float | None] = figures_of(own[0]) if own else [None] * FIGURES
+    rows = [[0.0 if each is None else each for each in figures], [float(each is not None) for each in figures]]
+    mine = torch.tensor(rows, dtype=torch.float64, device=ranks.device)
     room: list[Tensor] = [torch.empty_like(mine) for _ in range(ranks.place.size)]
     dist.all_gather(room, mine)
-    return [part.tolist() for part in room]
+    return [[value if there else None for value, there in zip(*part.tolist(), strict=True)] for part in room]

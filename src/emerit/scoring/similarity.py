@@ -19,7 +19,7 @@ sociable of the two shares with most others (at least of what chance gives) is a
 were due by chance (one in 10^11 independent pairs has so few) and if both share the usual amount with the others.
 Without the last condition a single update on positions that nobody uses would be "a split" of every honest one.
 
-**Stale** contributions are to one that was paid in the round before (the author's own or another's), or to the last
+**Stale** contributions are to one that was paid in the last rounds (the author's own or another's), or to the last
 aggregate, what a copy is to its original. Only what was paid counts: an update that was not applied goes back into its
 trainer's error feedback and may honestly come again.
 
@@ -37,7 +37,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emerit.codec.update import SparseUpdate
-from emerit.protocol.settlement_tree import payable
 from emerit.scoring.clusters import COPY, SPLIT, Clusters, Groups, Pair, Stale, Threshold, connect
 from emerit.scoring.compare import (
     Compared,
@@ -49,6 +48,7 @@ from emerit.scoring.compare import (
 )
 from emerit.scoring.measurement import weighted_median
 from emerit.scoring.sketch import Sketches, compare_by_sketch, sketch
+from emerit.scoring.trust import say
 from emerit.scoring.usual import Usual
 
 EXACT_UPDATES: Final = 24
@@ -65,7 +65,7 @@ _NOISE_DEVIATIONS: Final = 4.0
 
 @dataclass(frozen=True)
 class Earlier:
-    """What a contribution may repeat: one that `slot` was paid for in the last settled round, or the aggregate."""
+    """What a contribution may repeat: one that `slot` was paid for in the last rounds, or the last aggregate."""
 
     slot: int
     content: SparseUpdate | Vector
@@ -139,7 +139,7 @@ def _usual(
 ) -> tuple[Usual, NDArray[np.float64]]:
     """Return who tells what is usual, and the weights float64[n] of what each of all says."""
     informative = _informative(compared, chance)
-    weights = np.array([payable(trust.get(slot, 0)) for slot in slots], dtype=np.float64)
+    weights = np.array(list(say(slots, trust).values()), dtype=np.float64)
     witnesses = [place for place in informative if weights[place] > 0]
     trusted = len(witnesses) >= WITNESSES_NEEDED
     if not trusted:
@@ -244,59 +244,74 @@ def _stale(
     earlier: Sequence[Earlier],
     seed: bytes | None,
 ) -> tuple[Stale, ...]:
-    """Return which updates are to something earlier what a copy is to its original, the most alike of each."""
+    """Return which updates are to something earlier what a copy is to its original, the most alike of each.
+
+    Aggregates, a trainer's own earlier work and that of others are each compared with what is usual of their kind: two
+    rounds' work of one trainer is more alike than that of two, by as much as its text is.
+    """
     found: dict[int, Stale] = {}
-    aggregates = [item for item in earlier if item.slot == AGGREGATE]
-    for group in (aggregates, [item for item in earlier if item.slot != AGGREGATE]):
-        for item in _repeats(places, slots, sketches, usual, group, seed):
+    kinds: tuple[list[tuple[int, int]], ...] = ([], [], [])
+    for place, slot in enumerate(slots):
+        for number, old in enumerate(earlier):
+            kinds[0 if old.slot == AGGREGATE else 1 if old.slot == slot else 2].append((place, number))
+    against = _Against(places, [item.vector for item in earlier], sketches, seed) if earlier and places else None
+    for pairs in filter(None, kinds):
+        assert against is not None
+        for (place, number), like in against.repeats(pairs, usual).items():
+            item = Stale(slots[place], earlier[number].slot, like.overlap, like.cosine)
             known = found.get(item.slot)
             if known is None or max(item.overlap, item.cosine) > max(known.overlap, known.cosine):
                 found[item.slot] = item
     return tuple(found[slot] for slot in sorted(found))
 
 
-def _repeats(
-    places: Sequence[SparseUpdate],
-    slots: Sequence[int],
-    sketches: Sketches | None,
-    usual: Usual,
-    earlier: Sequence[Earlier],
-    seed: bytes | None,
-) -> list[Stale]:
-    """Return every update that is too much like one of `earlier`, which are of one kind."""
-    if not earlier or not places:
-        return []
-    count, first = len(places), earlier[0].vector
-    chance = len(first.indices) / max(first.size, 1)
+class _Against:
+    """A round's updates beside earlier vectors: exactly where nothing was sketched, else by sketches first."""
 
-    def vector(place: int) -> Vector:
-        return vector_of(places[place]) if place < count else earlier[place - count].vector
+    def __init__(
+        self,
+        places: Sequence[SparseUpdate],
+        earlier: Sequence[Vector],
+        sketches: Sketches | None,
+        seed: bytes | None,
+    ) -> None:
+        self._places, self._earlier = places, earlier
+        shape = (len(places), len(earlier))
+        self._exact: dict[tuple[int, int], Likeness] = {}
+        if sketches is None or seed is None:
+            self._compare(list(np.ndindex(shape)))
+            self._overlap = np.array([self._exact[pair].overlap for pair in np.ndindex(shape)]).reshape(shape)
+            self._cosine = np.array([self._exact[pair].cosine for pair in np.ndindex(shape)]).reshape(shape)
+            self._margin = np.zeros(len(earlier))
+        else:
+            old = sketch(iter(earlier), len(earlier), seed)
+            self._overlap, self._cosine = sketches.against(old)
+            # An aggregate has more entries than an update, so its overlaps are less exact.
+            sizes = np.maximum(1.0, old.entries / max(1.0, float(np.median(sketches.entries))))
+            self._margin = _CANDIDATE_ERRORS * sketches.error * np.sqrt(sizes)
 
-    everyone = [(a, count + e) for a in range(count) for e in range(len(earlier))]
-    exact: dict[tuple[int, int], Likeness] = {}
-    if sketches is None or seed is None:
-        exact = compare_pairs(vector, everyone)
-        shape = (count, len(earlier))
-        shared = np.array([exact[pair].overlap for pair in everyone]).reshape(shape)
-        cosine = np.array([exact[pair].cosine for pair in everyone]).reshape(shape)
-        margin = np.zeros(len(earlier))
-    else:
-        old = sketch((item.vector for item in earlier), len(earlier), seed)
-        shared, cosine = sketches.against(old)
-        # An aggregate has more entries than an update, so its overlaps are less exact.
-        sizes = np.maximum(1.0, old.entries / max(1.0, float(np.median(sketches.entries))))
-        margin = _CANDIDATE_ERRORS * sketches.error * np.sqrt(sizes)
-    overlap_limit = usual.threshold_across(shared, chance)
-    cosine_limit = usual.threshold_across(cosine, 0.0)
-    tell = 2 * chance <= 1
-    alike = cosine > cosine_limit.limit - margin
-    if tell:
-        alike |= shared > overlap_limit.limit - margin
-    candidates = [(int(a), count + int(e)) for a, e in np.argwhere(alike)]
-    if not exact:
-        exact = compare_pairs(vector, candidates)
-    return [
-        Stale(slots[a], earlier[e - count].slot, exact[a, e].overlap, exact[a, e].cosine)
-        for a, e in candidates
-        if (tell and exact[a, e].overlap > overlap_limit.limit) or exact[a, e].cosine > cosine_limit.limit
-    ]
+    def repeats(self, pairs: Sequence[tuple[int, int]], usual: Usual) -> dict[tuple[int, int], Likeness]:
+        """Return those of the pairs (place, number of the earlier one), all of one kind, that are too much alike."""
+        first = self._earlier[pairs[0][1]]
+        chance = len(first.indices) / max(first.size, 1)
+        overlap = usual.threshold_of({pair: float(self._overlap[pair]) for pair in pairs}, chance).limit
+        cosine = usual.threshold_of({pair: float(self._cosine[pair]) for pair in pairs}, 0.0).limit
+        tell = 2 * chance <= 1
+
+        def alike(pair: tuple[int, int]) -> bool:
+            margin = self._margin[pair[1]]
+            return bool(self._cosine[pair] > cosine - margin or (tell and self._overlap[pair] > overlap - margin))
+
+        candidates = [pair for pair in pairs if alike(pair)]
+        self._compare([pair for pair in candidates if pair not in self._exact])
+        found = {pair: self._exact[pair] for pair in candidates}
+        return {pair: like for pair, like in found.items() if (tell and like.overlap > overlap) or like.cosine > cosine}
+
+    def _compare(self, pairs: Sequence[tuple[int, int]]) -> None:
+        count = len(self._places)
+
+        def vector(place: int) -> Vector:
+            return vector_of(self._places[place]) if place < count else self._earlier[place - count]
+
+        likes = compare_pairs(vector, [(place, count + number) for place, number in pairs])
+        self._exact |= {(place, number - count): like for (place, number), like in likes.items()}

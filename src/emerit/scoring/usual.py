@@ -17,7 +17,7 @@ and at least 0.02.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -61,11 +61,18 @@ class Usual:
         say = [float(min(self.weights[a], self.weights[b])) for a, b in pairs]
         return self._learned(levels, say, self.chance if chance is None else chance)
 
-    def threshold_across(self, values: NDArray[np.float64], chance: float) -> Threshold:
-        """Return the same for a figure float64[n, e] of each update with each of e earlier ones."""
-        levels = [float(values[a, e]) for a in self.witnesses for e in range(values.shape[1])]
-        say = [float(self.weights[a]) for a in self.witnesses for _ in range(values.shape[1])]
-        return self._learned(levels, say, chance)
+    def threshold_of(self, values: Mapping[tuple[int, int], float], chance: float) -> Threshold:
+        """Return the same for a figure of pairs of an update's place and an earlier one's number.
+
+        The limit is halfway from the median to identity: honest work of two rounds differs by more than that of one,
+        most of all where the one before was not applied and is sent again together with new work.
+        """
+        known = {pair: value for pair, value in values.items() if pair[0] in self.witnesses}
+        learned = self._learned(list(known.values()), [float(self.weights[place]) for place, _ in known], chance)
+        if learned.median is None:
+            return learned
+        halfway = learned.median + HIGHEST_SHARE * (1 - learned.median)
+        return Threshold(learned.median, learned.spread, min(halfway, HIGHEST_LIMIT))
 
     def _learned(self, levels: Sequence[float], say: Sequence[float], chance: float) -> Threshold:
         if len(levels) < PAIRS_NEEDED:

@@ -15,7 +15,7 @@ from emerit.scoring.gap import GapReference
 from emerit.scoring.measurement import Measurement
 from emerit.scoring.weights import Verdict
 
-EVIDENCE_VERSION: Final = 1
+EVIDENCE_VERSION: Final = 2
 FIRST_ORDER: Final = "first-order"
 """Flags a contribution that raises the loss by what the gradient says of it."""
 MAX_EVIDENCE_PAIRS: Final = 512
@@ -68,18 +68,19 @@ def evidence(
     cids: Mapping[int, str],
     reference: GapReference | None = None,
     first_order: Mapping[int, float] | None = None,
-    share: float = 1.0,
+    shares: Mapping[int, float] | None = None,
 ) -> dict[str, Any]:
     """Return what explains a round's weights as plain data: losses, gains and gaps in nats per token.
 
     `trainers` maps a slot (as text) to this round's gains on random (`s`, `se`) and own sequences (`own`,
-    `own_se`), the gap with its factor, the balance `b`, the score over the last rounds, `cluster`, `flags`, the
-    `reason` code, the `weight`, the `cid`, and what the gradient alone says of it (`first_order`, flagged below 0; it
-    pays nobody); None stands for what was not measured. `measured_share` is the probability of being measured.
-    `similarity` has the round's thresholds, the pairs beyond them, at most the 512 most alike, and what repeats the
-    round before.
+    `own_se`) and at the whole step (`whole`), the gap with its factor and its mean over the rounds, the balance `b`,
+    the score over the last rounds, `cluster`, `flags`, the `reason` code, the `weight`, the `cid`, and what the
+    gradient alone says of it (`first_order`, flagged below 0; it pays nobody); None stands for what was not measured.
+    `share` is the probability with which the contribution was drawn to be measured, `measured_share` its mean over the
+    round. `gap_reference` has what is usual in the round. `similarity` has the round's thresholds, the pairs beyond
+    them, at most the 512 most alike, and what repeats earlier rounds.
     """
-    flags, slopes = clusters.kinds(), first_order or {}
+    flags, slopes, shares = clusters.kinds(), first_order or {}, shares or {}
     for slot, gain in slopes.items():
         if gain < 0:
             flags[slot] = (*flags.get(slot, ()), FIRST_ORDER)
@@ -89,13 +90,14 @@ def evidence(
         "seed": eval_seed.hex(),
         "base_loss": base_loss,
         "health": health,
-        "gap_reference": None if reference is None or not reference.clear else reference.value,
-        "measured_share": share,
+        "gap_reference": _reference(reference or GapReference()),
+        "measured_share": sum(shares.values()) / len(shares) if shares else 1.0,
         "similarity": _similarity(clusters),
         "trainers": {
             str(slot): {
                 **_trainer(verdicts[slot], measurements.get(slot), flags.get(slot, ()), cids.get(slot)),
                 "first_order": slopes.get(slot),
+                "share": shares.get(slot, 1.0),
             }
             for slot in sorted(verdicts)
         },
@@ -117,8 +119,10 @@ def _trainer(verdict: Verdict, item: Measurement | None, flags: tuple[str, ...],
         "se": known.random_se if known else None,
         "own": known.own_gain if known else None,
         "own_se": known.own_se if known else None,
+        "whole": known.whole_gain if known else None,
         "gap": verdict.gap,
         "gap_se": verdict.gap_se,
+        "gap_mean": verdict.gap_mean,
         "gap_factor": verdict.gap_factor,
         "b": verdict.balance,
         "score": verdict.score,
@@ -128,6 +132,15 @@ def _trainer(verdict: Verdict, item: Measurement | None, flags: tuple[str, ...],
         "reason": verdict.code,
         "weight": verdict.weight_value,
         "cid": cid,
+    }
+
+
+def _reference(usual: GapReference) -> dict[str, Any]:
+    return {
+        "round": {"gap": usual.round.value, "error": usual.round.error, "clear": usual.round.clear},
+        "mean": {"gap": usual.mean.value, "error": usual.mean.error, "clear": usual.mean.clear},
+        "gain": usual.gain,
+        "most_gain": usual.most_gain if math.isfinite(usual.most_gain) else None,
     }
 
 

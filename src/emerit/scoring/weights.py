@@ -15,7 +15,7 @@ from emerit.scoring.measurement import Measurement
 
 __all__ = ["RoundScores", "ScoreHistory", "Verdict", "score_round"]
 
-HARM_Z = 2.0
+HARM_Z = 3.0
 REFUSED, ADMISSIBLE, SMALLEST_PAID = 0, 1, 2
 
 
@@ -36,6 +36,7 @@ class Verdict:
     score_se: float | None = None
     gap: float | None = None
     gap_se: float | None = None
+    gap_mean: float | None = None
     gap_factor: float | None = None
     balance: float | None = None
     cluster: int | None = None
@@ -66,7 +67,7 @@ def score_round(
     refused: Mapping[int, str] | None = None,
     unavailable: Collection[int] = (),
     unmeasured: Collection[int] = (),
-    share: float = 1.0,
+    shares: Mapping[int, float] | None = None,
 ) -> RoundScores:
     """Weigh a round; a pure function of its arguments.
 
@@ -80,23 +81,29 @@ def score_round(
         unavailable: slots that could not be fetched; the weight vector abstains from them.
         unmeasured: slots that were accepted and for which there was no time; the weight vector abstains from them
             too, and nobody's history changes.
-        share: the probability with which a contribution was drawn to be measured; the measured are paid w / share.
+        shares: by slot the probability with which a contribution was drawn to be measured, 1 where it is not in it;
+            the measured are paid w / share.
     """
-    refused = dict(refused or {})
+    refused, shares = dict(refused or {}), shares or {}
     refused |= {slot: reasons.NOT_FINITE for slot, item in measurements.items() if not item.finite}
     valid = {slot: item for slot, item in sorted(measurements.items()) if slot not in refused}
-    duplicates = clusters.duplicates({slot: item.gap for slot, item in valid.items()}, commit_order)
-    stale = {item.slot for item in clusters.stale}
-    reference = gap_reference(valid.values(), duplicates | stale, consensus)
+    shown = {slot: history.of(slot).after(item, spec) for slot, item in valid.items()}
+    duplicates = clusters.duplicates({slot: (item.gap, item.gap_se) for slot, item in shown.items()}, commit_order)
+    copies = duplicates | {item.slot for item in clusters.stale}
+    reference = gap_reference(valid.values(), copies, consensus)
     standings = {
-        slot: history.of(slot) if reference.bad else history.of(slot).after(item, spec) for slot, item in valid.items()
+        slot: history.of(slot) if reference.bad else history.of(slot).after(item, spec, reference.most_gain)
+        for slot, item in valid.items()
     }
+    originals = {slot: standing for slot, standing in standings.items() if slot not in copies}
+    reference = reference.with_means(originals, consensus)
     verdicts = {slot: Verdict(slot, reasons.NOT_REVEALED) for slot in commit_order}
     verdicts |= {slot: Verdict(slot, reasons.UNMEASURED) for slot in unmeasured}
     for slot, item in valid.items():
-        factor = reference.factor(item, spec.gap_floor)
-        copied = reasons.STALE if slot in stale else reasons.DUPLICATE if slot in duplicates else None
-        code, weight = _weigh(item, standings[slot], factor, copied, spec, share)
+        factor = reference.factor(item, standings[slot], spec.gap_floor)
+        copied = (reasons.DUPLICATE if slot in duplicates else reasons.STALE) if slot in copies else None
+        harmful = item.random_gain < reference.harm - HARM_Z * item.random_se or standings[slot].score < 0
+        code, weight = _weigh(standings[slot], factor, copied, spec, shares.get(slot, 1.0), harmful=harmful)
         verdicts[slot] = _measured_verdict(item, standings[slot], factor, code, weight)
     verdicts |= {slot: Verdict(slot, code) for slot, code in refused.items()}
     verdicts |= {slot: Verdict(slot, reasons.UNAVAILABLE) for slot in unavailable}
@@ -107,15 +114,17 @@ def score_round(
 
 
 def _weigh(
-    item: Measurement, standing: Standing, factor: float, copied: str | None, spec: ScoringSpec, share: float
+    standing: Standing, factor: float, copied: str | None, spec: ScoringSpec, share: float, *, harmful: bool
 ) -> tuple[str, int]:
     """Return code and weight of a measured contribution: the first rule that applies decides.
 
     What is paid: max(0, S - z * SE)^power * gap factor / share. A score that is not clear of zero is admissible where
     the gap speaks for it; a clear score without a gap is not: random signs lower the loss in every second round, at the
-    trial step and by a little, and harm at the full one.
+    trial step and by a little, and harm at the full one. `harmful` is what raises the loss at the trial step by more
+    than three errors, or by more than usual in a round that is bad for all, or lowers the score over the last rounds
+    below zero, as harm at the whole step does.
     """
-    if item.random_gain < -HARM_Z * item.random_se or standing.score < 0:
+    if harmful:
         return reasons.NEGATIVE_SCORE, REFUSED
     if standing.balance < spec.balance_floor:
         return reasons.LOW_BALANCE, REFUSED
@@ -139,6 +148,7 @@ def _measured_verdict(item: Measurement, standing: Standing, factor: float, code
         score_se=standing.score_se,
         gap=item.gap,
         gap_se=item.gap_se,
+        gap_mean=standing.gap,
         gap_factor=factor,
         balance=standing.balance,
     )

@@ -216,6 +216,7 @@ class FakeRun:
     def __init__(self, members: Sequence[RegistryEntry], entries: Sequence[SettledEntry] = ()) -> None:
         self.members, self.entries = list(members), list(entries)
         self.records: dict[bytes, Any] = {}
+        self.feedback: dict[bytes, Any] = {}
         self.now = status()
         self.next_step = StepResult(500, 0, 499, 0, frozenset())
         self.asked: list[str] = []
@@ -225,7 +226,10 @@ class FakeRun:
             client=self,
             chain_id=31337,
             manifest=SimpleNamespace(
-                name="fake", model=preset("demo").model, scoring=preset("demo").scoring, reputation=None
+                name="fake",
+                model=preset("demo").model,
+                scoring=preset("demo").scoring,
+                reputation=preset("demo").reputation,
             ),
             params=SimpleNamespace(
                 validator_share_bps=2_000,
@@ -291,6 +295,7 @@ class FakeRun:
         """A collector over all of this, whose ledger holds the entries instead of replaying them."""
         evidence: Any = SimpleNamespace(want=self.want, state=self.state, records=lambda: dict(self.records))
         index: Any = self
-        made = Collector(self.context, index, evidence, clock=lambda: 3_000.0)
+        feedback: Any = SimpleNamespace(want=lambda _: None, records=lambda: dict(self.feedback))
+        made = Collector(self.context, index, evidence, feedback, clock=lambda: 3_000.0)
         made._ledger = SimpleNamespace(entries=self.entries, update=lambda: [], fault=None)  # type: ignore[assignment]
         return made

@@ -122,7 +122,7 @@ def test_the_pulse_is_that_of_one_thread() -> None:
 
 def refresher_of(collector: Any) -> Refresher:
     idle: Any = type("Idle", (), {"load_next": lambda _self: False})()
-    return Refresher(collector, idle, idle, Metrics("api"), every_seconds=0.01)
+    return Refresher(collector, idle, idle, idle, Metrics("api"), every_seconds=0.01)
 
 
 def test_a_failing_refresh_is_named_and_tried_again() -> None:

@@ -12,6 +12,7 @@ from emerit.api import views
 from emerit.errors import StateError, UnavailableError
 from emerit.indexer.index import StepResult
 from emerit.protocol.types import ZERO_ADDRESS
+from emerit.run.ratings import Ratings
 from tests.unit.api.builders import (
     FakeRun,
     address,
@@ -119,6 +120,15 @@ def test_a_round_is_worked_out_again_only_when_its_evidence_comes() -> None:
     assert second.digests[1].parts[2].reason == "duplicate"
     third, _ = collector.collect()
     assert third.tallies is second.tallies and third.tallies is not first.tallies
+
+
+def test_participants_have_the_ratings_that_the_settled_rounds_give() -> None:
+    run = run_of(3)
+    collector, expected = run.collector(), Ratings().after(run.entries)
+    people = views.participants_answer(collector.collect()[0], 0, 10).participants
+    rated = {person.index: person.rating for person in people if person.role == "trainer"}
+    assert rated == {index: rating.mu for index, rating in expected.items()} and len(set(rated.values())) > 1
+    assert {person.rating for person in people if person.role == "validator"} == {None}
 
 
 def test_trouble_is_shown_with_the_rounds_before_it() -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from emerit.api.evidence import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, EvidenceBook
+from emerit.api.evidence import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, EvidenceBook, FeedbackBook
+from emerit.codec import FEEDBACK_BYTES, HEADER_BYTES, encode_blob
 from emerit.errors import RefusedError, UnavailableError
 from emerit.indexer.index import Index
-from emerit.protocol.types import WeightReveal
+from emerit.protocol.feedback import Feedback
+from emerit.protocol.types import ContributionReveal, WeightReveal
+from tests.unit.codec.builders import EXPECTED, uniform_update
 from tests.unit.indexer.model_chain import CONTRACTS, ModelChain
 
 GOOD = json.dumps({"trainers": {"0": {"reason": "paid", "s": 0.25, "more": "x" * 99}}, "else": 1}).encode()
@@ -118,3 +122,60 @@ def test_what_can_never_be_right_is_not_asked_for_again(desk: Desk, blob: bytes 
     assert desk.load_all_due() == 0
     assert desk.book.state(bytes([1]) * 32) == "refused" and desk.book.records() == {}
     assert desk.index.evidence(bytes([1]) * 32) is None
+
+
+CONTRIBUTION = replace(EXPECTED, most_feedback=2)
+UPDATE = uniform_update(EXPECTED.size, EXPECTED.chunk, EXPECTED.k)
+SAID = (Feedback(4, -3), Feedback(5, 9))
+
+
+def contribution(number: int, round_number: int = EXPECTED.round) -> tuple[ContributionReveal, str]:
+    return ContributionReveal(round_number, 0, bytes([number]) * 32, f"cid{number}"), EXPECTED.account
+
+
+def feedback_book(desk: Desk, most: int = 2) -> FeedbackBook:
+    return FeedbackBook(desk.index, desk.fetch, EXPECTED.run, most, lambda: desk.now)
+
+
+def test_of_a_contribution_the_header_is_kept_and_nothing_else(desk: Desk) -> None:
+    blob = encode_blob(CONTRIBUTION.header(SAID), UPDATE)
+    desk.blobs[bytes([1]) * 32] = blob
+    for _ in range(2):  # the second time from the index, as after a restart
+        book = feedback_book(desk)
+        book.want([contribution(1)])
+        assert book.load_next() and not book.load_next()
+        assert book.records() == {bytes([1]) * 32: SAID}
+    assert desk.asked == ["cid1"]
+    assert desk.index.header(bytes([1]) * 32) == blob[: HEADER_BYTES + 2 * FEEDBACK_BYTES]
+    assert desk.index.evidence(bytes([1]) * 32) is None
+
+
+def test_what_is_no_longer_wanted_is_forgotten(desk: Desk) -> None:
+    desk.blobs[bytes([1]) * 32] = encode_blob(CONTRIBUTION.header(SAID), UPDATE)
+    book = feedback_book(desk)
+    book.want([contribution(1), contribution(2)])
+    while book.load_next():
+        pass
+    assert (book.state(bytes([1]) * 32), book.state(bytes([2]) * 32)) == ("available", "missing")
+    book.want([contribution(2)])
+    assert book.records() == {}
+    desk.now += FIRST_PAUSE_SECONDS
+    desk.asked.clear()
+    assert book.load_next() and not book.load_next()
+    assert desk.asked == ["cid2"]
+
+
+def test_a_contribution_of_somebody_else_is_refused_for_good(desk: Desk) -> None:
+    desk.blobs[bytes([1]) * 32] = encode_blob(CONTRIBUTION.header(SAID), UPDATE)
+    book = feedback_book(desk)
+    book.want([contribution(1, EXPECTED.round + 1)])
+    assert book.load_next()
+    desk.now += 10 * LONGEST_PAUSE_SECONDS
+    assert not book.load_next()
+    assert book.state(bytes([1]) * 32) == "refused" and book.records() == {}
+
+
+def test_a_run_without_feedback_asks_for_nothing(desk: Desk) -> None:
+    book = feedback_book(desk, most=0)
+    book.want([contribution(1)])
+    assert not book.load_next() and desk.asked == []

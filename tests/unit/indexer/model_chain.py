@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 from eth_abi.abi import encode
 
 from emerit.chain.artifacts import load_abi
 from emerit.chain.records import Block, Log
 from emerit.errors import UnavailableError
+from emerit.indexer.rows import LogReader
 
 CONTRACTS = {
     "TrainingRun": "0x" + "a1" * 20,
@@ -136,6 +139,15 @@ class ModelChain:
             branch.append(block)
             block = self.parents.get(block.parent_hash)
         return [log for block in reversed(branch) for log in self.logs_by_hash[block.hash]]
+
+
+_READER = LogReader(CONTRACTS)
+
+
+@cache
+def row_of(log: Log) -> dict[str, Any] | None:
+    """What an index must hold of a log. Remembered, for tests look at a whole history after every step."""
+    return _READER.row(log)
 
 
 def down() -> UnavailableError:

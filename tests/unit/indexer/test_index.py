@@ -15,7 +15,7 @@ from emerit.errors import EmeritError, UnavailableError
 from emerit.indexer.follow import Spans
 from emerit.indexer.index import Index
 from emerit.indexer.rows import LogReader
-from tests.unit.indexer.model_chain import ACCOUNT, CONTRACTS, OTHER_RUN, REWARDS, RUN, ModelChain, down
+from tests.unit.indexer.model_chain import ACCOUNT, CONTRACTS, OTHER_RUN, REWARDS, RUN, ModelChain, down, row_of
 
 SPANS = Spans(near=3, kept=6, stride=8)
 READER = LogReader(CONTRACTS)
@@ -39,7 +39,7 @@ def opened(tmp_path: Path) -> Any:
 
 def rows(chain: ModelChain, tip: bytes, start: int = 0) -> list[dict[str, Any]]:
     """What an index that stands at this block must hold, the newest first."""
-    found = [READER.row(log) for log in chain.history(tip) if log.block_number >= start]
+    found = [row_of(log) for log in chain.history(tip) if log.block_number >= start]
     return [row for row in found if row is not None][::-1]
 
 

@@ -16,8 +16,7 @@ from sqlalchemy import event
 from emerit.errors import UnavailableError
 from emerit.indexer.follow import Spans
 from emerit.indexer.index import Index, StepResult
-from emerit.indexer.rows import LogReader
-from tests.unit.indexer.model_chain import CONTRACTS, ModelChain, down
+from tests.unit.indexer.model_chain import CONTRACTS, ModelChain, down, row_of
 
 MEMORY = Path("/dev/shm")
 SPANS = Spans(near=3, kept=6, stride=8)
@@ -62,7 +61,6 @@ class IndexMachine(RuleBasedStateMachine):
         self.start = start
         self.opened: list[Index] = []
         self.index = self.open("index")
-        self.reader = LogReader(CONTRACTS)
 
     def open(self, name: str) -> Index:
         url = f"sqlite:///{Path(self.folder.name) / name}.sqlite"
@@ -153,7 +151,7 @@ class IndexMachine(RuleBasedStateMachine):
             return
         cursor = self.index._newest()
         logs = [] if cursor.is_origin else self.chain.history(cursor.hash)
-        rows = [row for log in logs if log.block_number >= self.start and (row := self.reader.row(log))]
+        rows = [row for log in logs if log.block_number >= self.start and (row := row_of(log))]
         assert self.index.events(limit=100_000) == rows[::-1]
 
     @invariant()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ from emerit.codec.update import SparseUpdate
 from emerit.protocol.manifest import Manifest
 from emerit.run.pending import Pending, clear_pending, load_pending, save_pending
 from emerit_node.worker import HonestWorker, Task
+from tests.unit.killed import worker as killed_worker
 from tests.unit.validator.stage import VALUES, Store, manifest
 
 SECRET = b"private"
@@ -107,33 +105,30 @@ def test_a_crash_between_any_two_writes_leaves_a_round_done_or_not_begun(
 WORK_FOREVER = """
 import sys
 from pathlib import Path
-from emerit.run.pending import Pending, clear_pending, load_pending, save_pending
+import torch._dynamo  # which making an optimiser imports
 from emerit_node.worker import HonestWorker
 from emerit.training.threads import single_thread
 from tests.unit.node.test_memory import SECRET, task
 from tests.unit.validator.stage import Store, manifest
 single_thread()
 run = manifest(Store())
-worker = HonestWorker(run, Path(sys.argv[1]), SECRET)
-number = worker.inner.steps_done // run.training.inner_steps
-print("ready", flush=True)
-while True:
-    assert worker.work(task(run, number)) is not None
-    number += 1
-    worker.save()
-    print(number, flush=True)
+def work(_text):
+    worker = HonestWorker(run, Path(sys.argv[1]), SECRET)
+    number = worker.inner.steps_done // run.training.inner_steps
+    while True:
+        assert worker.work(task(run, number)) is not None
+        number += 1
+        worker.save()
+        print(number, flush=True)
 """
 
 
 def test_a_worker_that_is_killed_goes_on_from_a_whole_memory(run: Manifest, tmp_path: Path) -> None:
     folder = tmp_path / "worker"
-    for rounds in (1, 3, 2):
-        command = [sys.executable, "-c", WORK_FOREVER, str(folder)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(1 + rounds)]
-            process.send_signal(signal.SIGKILL)
-        worker = HonestWorker(run, folder, SECRET)
-        assert worker.inner.steps_done >= int(lines[-1]) * run.training.inner_steps
-        assert worker.feedback.sent_round is not None
-        assert worker.feedback.sent_round + 1 >= int(lines[-1])
+    with killed_worker(WORK_FOREVER, folder) as kill_after:
+        for rounds in (1, 3, 2):
+            told = int(kill_after(rounds, "")[-1])
+            worker = HonestWorker(run, folder, SECRET)
+            assert worker.inner.steps_done >= told * run.training.inner_steps
+            assert worker.feedback.sent_round is not None
+            assert worker.feedback.sent_round + 1 >= told

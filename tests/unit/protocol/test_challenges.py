@@ -78,9 +78,20 @@ def test_an_honest_settlement_has_no_fault(inputs: SettlementInputs) -> None:
     assert find_fault(honest, facts_of(inputs)) is None
 
 
-@settings(max_examples=300)
 @given(some_inputs(), st.data())
 def test_every_field_of_a_leaf_has_its_fault(inputs: SettlementInputs, data: st.DataObject) -> None:
+    check_every_field(inputs, data)
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(3600)
+@settings(max_examples=1000)
+@given(some_inputs(), st.data())
+def test_every_field_of_many_leaves_has_its_fault(inputs: SettlementInputs, data: st.DataObject) -> None:
+    check_every_field(inputs, data)
+
+
+def check_every_field(inputs: SettlementInputs, data: st.DataObject) -> None:
     honest = settled(settle(inputs))
     item = honest.leaves[data.draw(st.integers(0, len(honest.leaves) - 1))]
     is_trainer = inputs.members.entries[item.index].role == T

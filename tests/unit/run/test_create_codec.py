@@ -23,7 +23,7 @@ def test_the_presets_have_room_for_their_contributions() -> None:
 def test_the_densest_rounds_must_fit(k: int, early_k: int) -> None:
     size = 100_000
     spec = CodecSpec(name="topk-sign", chunk=4096, k=k, early_rounds=1, early_k=early_k)
-    needed = largest_blob_bytes(size, 4096, 512)
+    needed = largest_blob_bytes(size, 4096, 512, most_feedback=PRESETS["tiny"].reputation.feedback_peers)
     preset = replace(PRESETS["tiny"], codec=spec, limits=LimitsSpec(needed))
     check_blobs_fit(preset, size)
     with pytest.raises(UsageError, match=rf"blob-limit-too-small.*{needed}"):

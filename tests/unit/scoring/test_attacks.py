@@ -189,7 +189,8 @@ def test_a_pair_of_sybil_copies_earns_at_most_1_2_honest_rewards(rounds: list[Pl
     for played in copying:
         assert played.clusters.cluster_of == {4: 0, 5: 0}
         assert sum(played.weight(slot) > 0 for slot in SYBILS) <= 1
-        assert sum(played.verdict(slot).code == "duplicate" for slot in SYBILS) == 1
+        assert sum(played.verdict(slot).code in ("duplicate", "low-balance") for slot in SYBILS) == 1
+    assert sum(played.verdict(slot).code == "duplicate" for played in copying for slot in SYBILS) >= ROUNDS - 2
     assert np.mean([share_of_an_honest_reward(played, SYBILS) for played in copying]) <= 1.2
 
 

@@ -22,8 +22,12 @@ figures = st.one_of(losses, st.sampled_from([math.inf, -math.inf, math.nan]))
 slots = st.integers(0, 255)
 standings = st.builds(Standing, losses, st.floats(0, 1e9), st.floats(0, 100), st.floats(-1, 1))
 histories = st.dictionaries(slots, standings, max_size=3).map(ScoreHistory)
-measurements = st.dictionaries(slots, st.tuples(figures, figures, figures, figures), max_size=3).map(
-    lambda found: {slot: Measurement(slot, *item) for slot, item in found.items()}
+pairs = st.tuples(figures, figures)
+measurements = st.dictionaries(slots, st.tuples(pairs, pairs, st.none() | pairs, st.none() | pairs), max_size=3).map(
+    lambda found: {
+        slot: Measurement(slot, *random, *own, *(whole or (None, 0.0)), adjusted)
+        for slot, (random, own, whole, adjusted) in found.items()
+    }
 )
 bases = st.builds(
     Basis,
@@ -32,7 +36,7 @@ bases = st.builds(
     measurements,
     histories,
     histories,
-    st.lists(st.integers(-1, 255), max_size=3).map(tuple),
+    st.lists(st.tuples(st.integers(0, 99), st.integers(-1, 255)), max_size=3).map(tuple),
 )
 
 
@@ -66,11 +70,15 @@ GOOD: dict[str, Any] = Basis(
         {"base_loss": "9" * 400},
         {"health": "inf"},
         {"measured": []},
-        {"measured": {"4": ["0.1"] * 3}},
-        {"measured": {"04": ["0.1"] * 4}},
-        {"measured": {"4": ["0.1", "0.1", "0.1", {}]}},
-        {"compared_with": [-2]},
-        {"compared_with": [True]},
+        {"measured": {"4": ["0.1"] * 7}},
+        {"measured": {"04": ["0.1"] * 8}},
+        {"measured": {"4": ["0.1"] * 7 + [None]}},
+        {"measured": {"4": [None] * 8}},
+        {"measured": {"4": ["0.1"] * 7 + [{}]}},
+        {"compared_with": [[0, -2]]},
+        {"compared_with": [[-1, 0]]},
+        {"compared_with": [3]},
+        {"compared_with": [[True, 0]]},
         {"compared_with": None},
         {"history_before": {}},
         {"history_before": {"version": 1, "trainers": {"4": {"gain_sum": "0.5"}}}},

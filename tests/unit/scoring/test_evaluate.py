@@ -87,6 +87,31 @@ def test_parameters_are_the_same_to_the_bit_after_a_round() -> None:
     assert model.flat.numpy().tobytes() == before
 
 
+def test_gaps_are_adjusted_by_the_common_step_from_four_contributions_on() -> None:
+    updates = {slot: sparse(gradient(text(4, slot))) for slot in range(4)}
+    own = {slot: text(4, slot) for slot in updates}
+    model = start()
+    before = model.flat.numpy().tobytes()
+    result = evaluate_round(model, updates, RANDOM, own, TINY.scoring, TINY.outer)
+    assert all(item.adjusted is not None and item.finite for item in result.measurements.values())
+    assert model.flat.numpy().tobytes() == before
+    few = evaluate_round(model, {slot: updates[slot] for slot in range(3)}, RANDOM, own, TINY.scoring, TINY.outer)
+    for slot, item in few.measurements.items():
+        assert item.adjusted is None
+        same = result.measurements[slot]
+        assert (item.random_gain, item.own_gain) == (same.random_gain, same.own_gain)
+
+
+def test_an_update_that_overshoots_gains_at_the_trial_step_and_loses_at_the_whole_one() -> None:
+    update = sparse(gradient(OWN))
+    large = replace(update, scales=(update.scales + 8 * 256).astype(np.uint16))
+    item = evaluate_round(start(), {0: update, 1: large}, RANDOM, {0: OWN, 1: OWN}, TINY.scoring, TINY.outer)
+    small, huge = item.measurements[0], item.measurements[1]
+    assert small.whole_gain is not None and huge.whole_gain is not None
+    assert small.gain == pytest.approx(small.random_gain, rel=0.1)
+    assert huge.gain == huge.whole_gain < huge.random_gain
+
+
 def test_progress_is_reported_and_stopping_leaves_the_rest_unmeasured() -> None:
     seen: list[tuple[int, int]] = []
     updates = {slot: sparse(gradient(OWN)) for slot in (4, 1, 7)}

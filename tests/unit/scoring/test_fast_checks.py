@@ -12,6 +12,7 @@ from emerit.errors import RefusedError
 from emerit.protocol import minifloat
 from emerit.scoring.fast_checks import check_not_empty, clip_scales
 from emerit.scoring.measurement import weighted_median
+from emerit.scoring.trust import say
 from tests.unit.scoring.builders import honest, noise
 
 PAID = {0: 4_000_000, 1: 5_000_000, 2: 3_000_000, 3: 4_500_000}
@@ -72,7 +73,7 @@ def test_a_weight_that_is_not_paid_has_no_say_and_without_any_weight_all_count_t
 )
 def test_the_level_is_the_weighted_lower_median(items: list[tuple[int, int]]) -> None:
     updates = {slot: with_scale(honest(0), code) for slot, (code, _) in enumerate(items)}
-    weights = [float(weight if weight > 1 else 0) for _, weight in items]
+    weights = [float(weight) for weight in say(range(len(items)), dict(enumerate(w for _, w in items))).values()]
     level = weighted_median([code for code, _ in items], weights if any(weights) else [1.0] * len(items))
     clipped = clip_scales(updates, {slot: weight for slot, (_, weight) in enumerate(items)})
     assert [int(clipped[slot].scales[0]) for slot in clipped] == [min(code, int(level)) for code, _ in items]

@@ -84,22 +84,22 @@ ENTRY = {"gain_sum": 0.1, "variance_sum": 0.1, "rounds_sum": 1.0, "balance": 0.0
     [
         None,
         [],
-        {"version": 1},
-        {"version": 2, "trainers": {}},
-        {"version": 1, "trainers": {}, "more": 1},
-        {"version": 1, "trainers": []},
-        {"version": 1, "trainers": {"x": ENTRY}},
-        {"version": 1, "trainers": {"-1": ENTRY}},
-        {"version": 1, "trainers": {"01": ENTRY}},
-        {"version": 1, "trainers": {"1": {**ENTRY, "more": 1.0}}},
-        {"version": 1, "trainers": {"1": {"balance": 0.0}}},
-        {"version": 1, "trainers": {"1": {**ENTRY, "balance": "0"}}},
-        {"version": 1, "trainers": {"1": {**ENTRY, "balance": True}}},
-        {"version": 1, "trainers": {"1": {**ENTRY, "balance": 1.5}}},
-        {"version": 1, "trainers": {"1": {**ENTRY, "gain_sum": math.nan}}},
-        {"version": 1, "trainers": {"1": {**ENTRY, "gain_sum": math.inf}}},
-        {"version": 1, "trainers": {"1": {**ENTRY, "variance_sum": -1.0}}},
-        {"version": 1, "trainers": {"1": 3}},
+        {"version": 2},
+        {"version": 1, "trainers": {}},
+        {"version": 2, "trainers": {}, "more": 1},
+        {"version": 2, "trainers": []},
+        {"version": 2, "trainers": {"x": ENTRY}},
+        {"version": 2, "trainers": {"-1": ENTRY}},
+        {"version": 2, "trainers": {"01": ENTRY}},
+        {"version": 2, "trainers": {"1": {**ENTRY, "more": 1.0}}},
+        {"version": 2, "trainers": {"1": {"balance": 0.0}}},
+        {"version": 2, "trainers": {"1": {**ENTRY, "balance": "0"}}},
+        {"version": 2, "trainers": {"1": {**ENTRY, "balance": True}}},
+        {"version": 2, "trainers": {"1": {**ENTRY, "balance": 1.5}}},
+        {"version": 2, "trainers": {"1": {**ENTRY, "gain_sum": math.nan}}},
+        {"version": 2, "trainers": {"1": {**ENTRY, "gain_sum": math.inf}}},
+        {"version": 2, "trainers": {"1": {**ENTRY, "variance_sum": -1.0}}},
+        {"version": 2, "trainers": {"1": 3}},
     ],
 )
 def test_anything_else_is_refused(data: Any) -> None:
@@ -121,7 +121,7 @@ def test_a_round_that_is_scored_again_starts_from_the_history_before_it() -> Non
     assert HistoryRecord.from_dict(json.loads(json.dumps(again.to_dict()))) == again
 
 
-@pytest.mark.parametrize("data", [None, {}, {"round": "1", "before": {}, "after": {}}, {"version": 1, "trainers": {}}])
+@pytest.mark.parametrize("data", [None, {}, {"round": "1", "before": {}, "after": {}}, {"version": 2, "trainers": {}}])
 def test_a_record_of_another_form_is_named(data: object) -> None:
     with pytest.raises(StateError, match="history-corrupt"):
         HistoryRecord.from_dict(data)

@@ -251,7 +251,7 @@ def test_mixture_of_all_honest_updates_takes_nobody_with_it() -> None:
     found = clusters_of([*updates, mixture], everybody_paid(4))
     assert len(found.pairs) >= 2
     gaps = {0: 0.006, 1: 0.006, 2: 0.006, 3: 0.006, 4: 0.05}
-    assert found.duplicates(gaps, {}) == {4}
+    assert found.duplicates({slot: (gap, 0.0) for slot, gap in gaps.items()}, {}) == {4}
 
 
 @settings(max_examples=15)

@@ -86,7 +86,7 @@ def test_a_round_full_of_clones_is_one_cluster() -> None:
     source = honest(5)
     found = find_clusters({slot: source for slot in range(40)}, {}, CHUNK, K, seed=SEED)
     assert found.members(0) == tuple(range(40)) and len(found.pairs) == 40 * 39 // 2
-    assert found.duplicates({7: 0.01}, {}) == set(range(40)) - {7}
+    assert found.duplicates({7: (0.01, 0.0)}, {}) == set(range(40)) - {7}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

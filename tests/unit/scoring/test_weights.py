@@ -105,7 +105,7 @@ def test_bad_luck_of_somebody_with_a_clear_gap_is_admissible_and_unpaid() -> Non
 
 def test_one_harmful_round_after_ten_good_ones_earns_0() -> None:
     history = ScoreHistory().with_standings({0: Standing(0.03, 1e-6, 3.0, 1.0)})
-    verdict = score(measured(0, gain=-0.0011), measured(1), history=history).verdicts[0]
+    verdict = score(measured(0, gain=-0.0016), measured(1), history=history).verdicts[0]
     assert verdict.score is not None and verdict.score > 0
     assert (verdict.code, verdict.weight_value) == ("negative-score", 0)
 
@@ -141,7 +141,7 @@ def test_a_copier_is_excluded_after_three_rounds_of_gaps_two_errors_below_zero()
 def test_first_round_without_a_clear_gap_pays_by_score_alone() -> None:
     items = [measured(slot, gain=0.18, gap=gap, se=0.003) for slot, gap in enumerate((0.001, -0.004, 0.002, -0.002))]
     scores = score(*items)
-    assert not scores.reference.clear
+    assert not scores.reference.round.clear
     assert {verdict.code for verdict in scores.verdicts.values()} == {"paid"}
     assert len(set(paid_weights(scores).values())) == 1
 
@@ -214,7 +214,7 @@ def test_rules_that_hold_for_every_round(
         assert 0 <= verdict.weight_value <= minifloat.MAX_VALUE
         assert (verdict.weight_value >= 2) == (verdict.code == reasons.PAID)
         assert verdict.gap_factor is not None and 0 <= verdict.gap_factor <= 1
-        if item.random_gain < -2 * item.random_se or (verdict.score or 0) < 0:
+        if item.random_gain < scores.reference.harm - 3 * item.random_se or (verdict.score or 0) < 0:
             assert verdict.weight_value == 0
     paid = {slot for slot, verdict in scores.verdicts.items() if verdict.weight_value >= 2}
     assert len(paid & similar) <= 1
@@ -250,11 +250,11 @@ def test_the_measured_of_a_sample_are_paid_for_those_that_were_not() -> None:
     order = {slot: slot for slot in range(6)}
     items = {slot: measured(slot) for slot in range(3)}
     whole, sampled = (
-        score_round(items, Clusters(), order, ScoreHistory(), {}, SPEC, unmeasured={3, 4, 5}, share=share).verdicts
-        for share in (1.0, 0.5)
+        score_round(items, Clusters(), order, ScoreHistory(), {}, SPEC, unmeasured={3, 4, 5}, shares=shares).verdicts
+        for shares in (None, {0: 0.5, 1: 0.25, 2: 1.0})
     )
     for slot in range(3):
-        assert abs(sampled[slot].weight_value - 2 * whole[slot].weight_value) <= 1
+        assert abs(sampled[slot].weight_value - (2, 4, 1)[slot] * whole[slot].weight_value) <= 2
     assert {sampled[slot].code for slot in (3, 4, 5)} == {"unmeasured"}
 
 
@@ -263,5 +263,5 @@ def test_a_stale_contribution_is_admissible_and_unpaid_and_no_reference() -> Non
     items = {slot: measured(slot, gap=0.02 if slot == 1 else 0.006) for slot in range(4)}
     scores = score_round(items, clusters, {slot: slot for slot in range(4)}, ScoreHistory(), {1: 10**9}, SPEC)
     assert (scores.verdicts[1].code, scores.verdicts[1].weight_value) == ("stale", 1)
-    assert scores.reference.value == pytest.approx(0.006)
+    assert scores.reference.round.value == pytest.approx(0.006)
     assert scores.verdicts[0].code == "paid"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,16 @@ def test_a_serial_attack_gains_what_powers_add_up_to(bench: Any) -> None:
         sybils.BETAS, sybils.gain(silent, graphs.attacked(silent, "serial", 10), "visits", 0.15), strict=True
     ):
         assert found == pytest.approx((1 - beta) * sum(0.85**k for k in range(1, 11)), abs=1e-6)
+
+
+def test_the_lab_s_graph_has_what_trainers_measured(bench: Any) -> None:
+    lab = importlib.import_module("reputation_lab")
+    graph = lab.lab_graph(replace(lab.SETTINGS, trainers=4, validators=2, rounds=2))
+    edges = set(zip(graph.source.tolist(), graph.target.tolist(), strict=True))
+    seed, validators, trainers = {0}, {1, 2}, {3, 4, 5, 6}
+    assert graph.size == 7
+    assert {target for source, target in edges if source in seed} == validators
+    assert {target for source, target in edges if source in validators} <= trainers
+    said = {(source, target) for source, target in edges if source in trainers}
+    assert said and all(target in trainers and target != source for source, target in said)
+    assert (graph.weight > 0).all()

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ from safetensors.numpy import load
 from emerit.errors import StateError
 from emerit.files import replace_file
 from emerit.training.storage import read_tensors, tensor_bytes, write_tensors
+from tests.unit.killed import worker
 
 TENSORS = {"z": np.arange(6, dtype=np.int32).reshape(2, 3), "a": np.array([0.5, -1.0, 3.0], dtype=np.float32)}
 
@@ -65,17 +63,17 @@ def test_one_changed_bit_is_found(tmp_path_factory: pytest.TempPathFactory, data
 
 
 WRITE_FOREVER = """
-import hashlib, sys
+import sys
 from pathlib import Path
 import numpy as np
 from emerit.training.storage import write_tensors
 path, size = Path(sys.argv[1]), int(sys.argv[2])
-number = int(sys.argv[3])
-print("ready", flush=True)
-while True:
-    write_tensors(path, {"values": np.full(size, number, dtype=np.int32)}, {"number": str(number)})
-    print(number, flush=True)
-    number += 1
+def work(first):
+    number = int(first)
+    while True:
+        write_tensors(path, {"values": np.full(size, number, dtype=np.int32)}, {"number": str(number)})
+        print(number, flush=True)
+        number += 1
 """
 
 
@@ -83,19 +81,15 @@ def test_a_writer_that_is_killed_leaves_a_whole_file(tmp_path: Path) -> None:
     """Killed after different numbers of writes, always in the middle of the next; the file is the last or the next."""
     path = tmp_path / "state.safetensors"
     last = 0
-    for writes in (1, 2, 3, 1, 5, 2, 1, 4):
-        command = [sys.executable, "-c", WRITE_FOREVER, str(path), "400000", str(last + 1)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            for _ in range(1 + writes):
-                line = process.stdout.readline()
-            process.send_signal(signal.SIGKILL)
-            told = int(line)
-        tensors, metadata = read_tensors(path)
-        number = int(metadata["number"])
-        assert number >= told, "what was said to be written is there"
-        assert np.array_equal(tensors["values"], np.full(400_000, number, dtype=np.int32))
-        last = number
+    with worker(WRITE_FOREVER, path, 400_000) as kill_after:
+        for writes in (1, 2, 3, 1, 5, 2, 1, 4):
+            told = int(kill_after(writes, str(last + 1))[-1])
+            assert told == last + writes
+            tensors, metadata = read_tensors(path)
+            number = int(metadata["number"])
+            assert number >= told, "what was said to be written is there"
+            assert np.array_equal(tensors["values"], np.full(400_000, number, dtype=np.int32))
+            last = number
     replace_file(path, b"new")
     assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"], "what the dead left behind is gone"
 

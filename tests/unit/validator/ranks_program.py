@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from emerit.run.state import StateFollower
-from emerit.scoring.sample import Sample
+from emerit.scoring.sample import CERTAIN, Sample
 from emerit.training.distributed import Ranks, joined, place_from_environment
 from emerit.training.threads import single_thread
 from emerit_validator.intake import Intake
@@ -53,7 +53,7 @@ def score(folder: Path, make_bench: BenchFactory | None, budget: int = 99, round
             return last and len(measured) >= budget
 
         scored = scorer.score(
-            seeds(number, Sample((4, 1, 0), 0.6) if number == 5 else None),
+            seeds(number, Sample((4, 1, 0), dict.fromkeys(range(SLOTS), CERTAIN // 2)) if number == 5 else None),
             state,
             intake,
             CONSENSUS,

@@ -21,6 +21,7 @@ from emerit.errors import ChainError, UnavailableError
 from emerit.ipfs.cid import cid_of
 from emerit.model.table import parameter_count, table_hash
 from emerit.protocol.commitments import weights_commitment
+from emerit.protocol.feedback import Feedback
 from emerit.protocol.manifest import CodecSpec, CorpusSpec, Manifest, ShardSpec
 from emerit.protocol.presets import CLOCKS, preset
 from emerit.protocol.registry import Members
@@ -215,7 +216,13 @@ def update(seed: int) -> SparseUpdate:
     return compress(dense, TINY.codec.chunk, TINY.codec.k)[0]
 
 
-def blob(slot: int, item: SparseUpdate | None = None, round_number: int = 4, codec_id: int = 1) -> bytes:
+def blob(
+    slot: int,
+    item: SparseUpdate | None = None,
+    round_number: int = 4,
+    codec_id: int = 1,
+    feedback: tuple[Feedback, ...] = (),
+) -> bytes:
     expected = BlobExpectation(
         chain_id=31337,
         run=RUN,
@@ -228,7 +235,7 @@ def blob(slot: int, item: SparseUpdate | None = None, round_number: int = 4, cod
         k=TINY.codec.k if item is None else item.k,
         codec_id=codec_id,
     )
-    return encode_blob(expected.header(), update(slot) if item is None else item)
+    return encode_blob(expected.header(feedback), update(slot) if item is None else item)
 
 
 def reveal(slot: int, data: bytes) -> ContributionReveal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -15,10 +15,12 @@ from emerit.protocol.assignment import overlapped_seed
 from emerit.protocol.types import Phase
 from emerit.run.pending import load_pending
 from emerit.run.state import StateFollower
+from emerit.scoring.rating import Rating
+from emerit.scoring.sample import CERTAIN, Sample, Standing
 from emerit.telemetry import Metrics
 from emerit_validator.ballot import Ballot, scoring_seconds
 from emerit_validator.intake import Intake
-from emerit_validator.scorer import Scorer
+from emerit_validator.scorer import RoundSeeds, Scored, Scorer
 from tests.unit.validator.stage import OWN, ROOT, TINY, VALUES, Client, Store, context, loop, update
 
 
@@ -47,7 +49,8 @@ def stage(folder: Path, client: Client | None = None, store: Store | None = None
     node = loop(client, folder)
     scorer = Scorer(run, run.dataset(folder / "corpus"), folder)
     ballot = Ballot(run, cast(Sender, None), folder, node, Metrics("validator"), OWN, scorer)
-    intake = Intake(run, node, 4, ROOT, {}, accepted={slot: update(slot) for slot in (0, 1)})
+    accepted = {slot: update(slot) for slot in (0, 1)}
+    intake = Intake(run, node, 4, ROOT, {}, accepted=accepted, cids=dict.fromkeys(accepted, "bafkqaaa"))
     return Stage(client, store, ballot, intake, StateFollower(run, folder, VALUES, None, ROOT, 0))
 
 
@@ -199,3 +202,23 @@ def test_it_scores_by_the_seed_that_assigned_the_work(tmp_path: Path, overlap: i
     it.ballot.scorer.score = lambda seeds, *_, **__: seen.append(seeds.assign_seed)  # type: ignore[assignment,func-returns-value]
     assert it.vote() is None
     assert seen == [overlapped_seed(before) if overlap else bytes(32)]
+
+
+class Watched(Scorer):
+    """A scorer that notes the seeds of the round that it is given."""
+
+    seeds: RoundSeeds
+
+    def score(self, seeds: RoundSeeds, *rest: Any, **named: Any) -> Scored | None:
+        self.seeds = seeds
+        return super().score(seeds, *rest, **named)
+
+
+@pytest.mark.parametrize("best", [0, 1])
+def test_what_settled_rounds_say_of_the_trainers_decides_who_is_measured_first(tmp_path: Path, best: int) -> None:
+    it = stage(tmp_path)
+    scorer = Watched(it.ballot.context, it.ballot.scorer.dataset, tmp_path)
+    it.ballot.scorer = scorer
+    standings = {slot: Standing(10**6 if slot == best else 5, Rating()) for slot in (0, 1)}
+    assert it.ballot.vote(4, it.intake, it.state, {}, (1, 2), standings) is not None
+    assert scorer.seeds.sample == Sample((best, 1 - best), {0: CERTAIN, 1: CERTAIN})

@@ -14,6 +14,7 @@ import pytest
 
 from emerit.codec import SparseUpdate, integer_codec
 from emerit.codec.update import first_indices
+from emerit.protocol.feedback import Feedback
 from emerit.protocol.manifest import CodecSpec
 from emerit_validator import intake as module
 from emerit_validator.intake import Intake, intake_seconds
@@ -66,6 +67,27 @@ def test_the_codec_and_the_density_are_those_of_the_round(desk: Desk, early_roun
     # Where less is due, what is denser is larger than any good blob of the round, and is not even fetched whole.
     assert intake.refused[1] == ("blob-shape" if due == 512 else "blob-too-large")
     assert intake.refused[2] in ("blob-codec", "blob-too-large")
+
+
+def test_feedback_makes_a_contribution_inadmissible_only_where_the_header_is_malformed(desk: Desk) -> None:
+    """Whether a value counts in the wide graph is nothing to a validator; the format and its bound are."""
+    odd = (Feedback(1, (1 << 31) - 1), Feedback(4_000_000_000, -5))  # of itself, of nobody, out of range
+    good = blob(2, feedback=odd[:1])
+    twice = good[:8] + (16).to_bytes(4, "little") + good[12:152] + good[144:152] + good[152:]
+    blobs = {
+        0: blob(0),
+        1: blob(1, feedback=odd),
+        2: twice,
+        3: blob(3, feedback=(*odd, Feedback(4_000_000_001, 0))),
+    }
+    for data in blobs.values():
+        desk.store.add(data)
+    intake = desk.open()
+    assert intake.context.manifest.reputation.feedback_peers == 2
+    intake.take([reveal(slot, data) for slot, data in blobs.items()])
+    intake.collect(2.0)
+    assert {slot: intake.accepted[slot] == update(slot) for slot in intake.accepted} == {0: True, 1: True}
+    assert intake.refused == {2: "blob-feedback", 3: "blob-extension"}
 
 
 def silent(like: SparseUpdate) -> SparseUpdate:

@@ -44,11 +44,14 @@ class Past(Client):
     def opened(self, number: int) -> Any:
         return SimpleNamespace(assign_seed=bytes([number]) * 32)
 
-    def drawn_seed(self, number: int) -> bytes | None:
+    def drawn(self, number: int) -> bytes | None:
         return bytes([100 + number]) * 32
 
     def reveals(self, number: int) -> list[ContributionReveal]:
         return self.sent[number]
+
+    def pay_chain(self) -> list[Any]:
+        return []
 
     def weight_reveals(self, number: int) -> list[Any]:
         return [self.weights[number]] if number in self.weights else []
@@ -74,7 +77,7 @@ class Honest:
             intake.take(self.client.sent[number])
             intake.collect(60)
             seeds = round_seeds(
-                self.run.client, number, bytes([number]) * 32, bytes([100 + number]) * 32, set(range(SLOTS)), (0, 0)
+                self.run.client, number, bytes([number]) * 32, bytes([100 + number]) * 32, set(range(SLOTS)), (0, 0), {}
             )
             scored = scorer.score(
                 seeds, state, intake, {}, deadline=1e18, on_progress=lambda *_: None, stopped=lambda: False

@@ -14,9 +14,9 @@ import pytest
 from emerit.errors import StateError
 from emerit.protocol import minifloat
 from emerit.run.state import StateFollower
-from emerit.scoring.sample import Sample
+from emerit.scoring.sample import CERTAIN, Sample
 from emerit_validator.intake import Intake
-from emerit_validator.scorer import Scorer, by_slot, load_history, measuring_order
+from emerit_validator.scorer import Scorer, by_slot, load_history
 from emerit_validator.seeds import RoundSeeds
 from emerit_validator.weighing import Scored
 from tests.unit.validator.stage import ROOT, VALUES, Client, Store, context, loop, update
@@ -63,17 +63,19 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(scorer, intake, StateFollower(run, tmp_path, VALUES, None, ROOT, 0))
 
 
-def test_what_there_is_no_time_for_is_an_abstention_and_the_best_paid_come_first(
+def test_what_there_is_no_time_for_is_an_abstention_and_the_order_is_kept(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = time.monotonic()
     # The clock as the scorer sees it: one second for each contribution measured.
     monkeypatch.setattr(time, "monotonic", lambda: start + len(bench.measured))
-    scored = bench.score(deadline=start + 3)
+    order = (3, 1, 5, 0, 2, 4)
+    seeds = dataclasses.replace(SEEDS, sample=Sample(order, dict.fromkeys(order, CERTAIN)))
+    scored = bench.score(deadline=start + 3, seeds=seeds)
     monkeypatch.undo()
     assert scored is not None and bench.measured == [1, 2, 3]
     abstained = {slot for slot in range(SLOTS) if scored.vector[2 + slot] == minifloat.ABSTAIN}
-    assert abstained == {0, 2, 4}  # the weights 900, 500 and 20 were measured
+    assert abstained == {0, 2, 4}
     record = json.loads(scored.evidence)
     assert {slot: record["trainers"][str(slot)]["reason"] for slot in abstained} == dict.fromkeys(
         abstained, "unmeasured"
@@ -127,11 +129,16 @@ def test_the_history_goes_with_the_trainer_not_with_the_slot(bench: Bench, tmp_p
 
 def test_a_sample_alone_is_measured_and_says_how_likely_that_was(bench: Bench) -> None:
     whole = bench.score()
-    sampled = bench.score(seeds=dataclasses.replace(SEEDS, sample=Sample((4, 1, 9), 0.5)))
+    chances = {slot: CERTAIN * (1 + slot % 2) // 4 for slot in range(SLOTS)} | {9: CERTAIN}
+    sampled = bench.score(seeds=dataclasses.replace(SEEDS, sample=Sample((4, 1, 9), chances)))
     assert whole is not None and sampled is not None
     assert bench.measured == [1, 2]  # slot 9 was revealed and could not be fetched
     record = json.loads(sampled.evidence)
-    assert record["measured_share"] == 0.5 and json.loads(whole.evidence)["measured_share"] == 1.0
+    assert abs(record["measured_share"] - (3 * 0.25 + 3 * 0.5 + 1) / 7) < 1e-9
+    assert {slot: view["share"] for slot, view in record["trainers"].items()} == {
+        str(slot): (1 + slot % 2) / 4 for slot in range(SLOTS)
+    }
+    assert json.loads(whole.evidence)["measured_share"] == 1.0
     reasons = {int(slot): view["reason"] for slot, view in record["trainers"].items()}
     assert {slot for slot, reason in reasons.items() if reason == "unmeasured"} == {0, 2, 3, 5}
     assert all(sampled.vector[2 + slot] == minifloat.ABSTAIN for slot in (0, 2, 3, 5))
@@ -175,13 +182,6 @@ def test_the_last_aggregate_is_known_from_the_state_alone(bench: Bench) -> None:
     assert scored is not None
     stale = json.loads(scored.evidence)["similarity"]["stale"]
     assert [(item["slot"], item["source"]) for item in stale] == [(4, -1)]
-
-
-def test_equals_are_measured_in_an_order_that_the_seed_draws() -> None:
-    slots = range(40)
-    orders = [measuring_order(slots, {7: 5, 9: 6}, bytes([seed]) * 32) for seed in range(3)]
-    assert all(order[:2] == [9, 7] and sorted(order) == list(slots) for order in orders)
-    assert orders[0] != orders[1] != orders[2] and orders[0] == measuring_order(slots, {7: 5, 9: 6}, bytes(32))
 
 
 def test_a_damaged_history_is_named(tmp_path: Path) -> None:

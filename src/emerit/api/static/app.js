@@ -71,12 +71,13 @@ function Facts({ run }) {
 function Leaderboard({ people }) {
   return html`<div class="scroll"><table id="leaderboard">
     <thead><tr><th>participant</th><th class="text">role</th><th>rounds</th><th>mean score</th><th>cluster</th>
-      <th>reputation</th><th>earned EMR</th><th>claimed</th><th class="text">why</th></tr></thead>
+      <th>reputation</th><th>rating</th><th>earned EMR</th><th>claimed</th><th class="text">why</th></tr></thead>
     <tbody>${people.map((p) => html`<tr key=${p.address}>
       <td><a href=${`v1/participants/${p.address}`}><code>${short(p.address)}</code></a></td>
       <td class="text">${p.role}</td><td>${p.contributions}</td>
       <td>${figure(p.mean_score)}</td><td>${p.cluster ?? "—"}</td>
-      <td>${(p.reputation / REPUTATION_ONE).toFixed(4)}</td><td>${tokens(p.earned_wei)}</td><td>${tokens(p.claimed_wei)}</td>
+      <td>${(p.reputation / REPUTATION_ONE).toFixed(4)}</td>
+      <td title=${p.rating === null ? "" : `± ${p.rating_sigma.toFixed(1)}`}>${p.rating === null ? "—" : p.rating.toFixed(1)}</td><td>${tokens(p.earned_wei)}</td><td>${tokens(p.claimed_wei)}</td>
       <td class="text">${Object.entries(p.reasons).sort((a, b) => b[1] - a[1]).map(([code, n]) => `${n}× ${code}`).join(", ")}</td>
     </tr>`)}</tbody></table></div>`;
 }

@@ -127,8 +127,8 @@ class ResembleRival(Attack):
 
     name = "resemble-rival"
     source = "docs/threat-model.md, threat 12"
-    says = "Adds its own honest work to a rival's update and commits first, so that the rival looks like the copy."
-    commits = "first"
+    says = "Adds its own honest work to a rival's update, so that the two look like one and the rival is left out."
+    commits = "last"
     works = True
 
     def contribute(self, view: RoundView) -> Mapping[int, Sent]:

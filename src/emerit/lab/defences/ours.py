@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from emerit.codec.update import SparseUpdate
 from emerit.lab.defence import Defence, Opinion
 from emerit.lab.view import Seen
 from emerit.model.flat import FlatModel
-from emerit.protocol.settlement_tree import payable
 from emerit.scoring.compare import aggregate_vector
 from emerit.scoring.evaluate import evaluate_round, health
 from emerit.scoring.fast_checks import clip_scales
 from emerit.scoring.history import ScoreHistory
 from emerit.scoring.losses import sequence_losses
+from emerit.scoring.recent import Recent
 from emerit.scoring.similarity import AGGREGATE, Earlier, find_clusters
 from emerit.scoring.vector import weight_vector
 from emerit.scoring.weights import score_round
@@ -34,7 +33,7 @@ class Ours(Defence):
         """Start with an empty history."""
         self._history = ScoreHistory()
         self._model: FlatModel | None = None
-        self._last: dict[int, SparseUpdate] = {}
+        self._recent = Recent()
 
     def weigh(self, seen: Seen) -> Opinion:
         """Measure, compare and weigh as `emerit_validator` does."""
@@ -50,7 +49,7 @@ class Ours(Defence):
             seed=seen.arena.eval_seed(seen.number),
             earlier=self._earlier(seen),
         )
-        self._last = updates
+        self._recent.keep(seen.number, seen.updates)
         losses_before = None
         if seen.before is not None:
             model.load(to_float(seen.before))
@@ -80,8 +79,8 @@ class Ours(Defence):
         return Opinion(vector, {slot: verdict.code for slot, verdict in scores.verdicts.items()})
 
     def _earlier(self, seen: Seen) -> list[Earlier]:
-        """Return what must not come again: what the last round paid, and the last step of the state."""
-        found = [Earlier(slot, update) for slot, update in self._last.items() if payable(seen.trust.get(slot, 0))]
+        """Return what must not come again: what the last rounds paid, and the last step of the state."""
+        found = self._recent.earlier(seen.number - 1, seen.trust)
         if seen.before is not None:
             change = aggregate_vector(np.subtract(seen.before, seen.values, dtype=np.int64))
             found += [Earlier(AGGREGATE, change)] if len(change.indices) else []
