@@ -38,6 +38,7 @@ SIMILAR_SIZE, SIMILAR_CHUNK, SIMILAR_KEPT = 10_000_000, 4096, 64
 TARGET_OVERHEAD = 1.15
 TARGET_GAIN = 10.0
 TARGET_SPEARMAN = 0.99
+FEW = 4  # from so many contributions on there is a common step
 REPEATS = 5
 
 
@@ -152,23 +153,23 @@ def costs(model: Any, item: RealRound, contributions: int) -> Figures:
     import torch
 
     from emerit.protocol.presets import preset
-    from emerit.scoring.evaluate import evaluate_round, trial_step
+    from emerit.scoring.evaluate import Trial, common_step, trial_step
     from emerit.scoring.first_order import first_order_gains
+    from emerit.scoring.losses import sequence_losses
 
     demo, slot = preset("demo"), min(item.updates)
     own = item.assigned[slot][: demo.scoring.own_sequences]
-    one = {slot: item.updates[slot]}
+    base = sequence_losses(model.module, item.random)
+    common = common_step({place: item.updates[slot] for place in range(FEW)}, demo.scoring, demo.outer)
+    trial = Trial(model, item.random, base, common, demo.scoring, demo.outer)
     many = {place: item.updates[place % len(item.updates)] for place in range(contributions)}
 
-    def nothing() -> None:
-        evaluate_round(model, {}, item.random, {}, demo.scoring, demo.outer)
-
     def single() -> None:
-        evaluate_round(model, one, item.random, {slot: own}, demo.scoring, demo.outer)
+        trial.measure(slot, item.updates[slot], own)
 
     def forward() -> None:
         with torch.no_grad():
-            for tokens in (own, item.random, own):
+            for tokens in (own, item.random, own, item.random, own):
                 for part in torch.split(torch.from_numpy(tokens.astype(np.int64)), 16):
                     model.module(part[:, :-1])
 
@@ -178,10 +179,10 @@ def costs(model: Any, item: RealRound, contributions: int) -> Figures:
     model.module.eval()
     seconds: dict[str, list[float]] = {}
     for _ in range(REPEATS):  # in turn, so that a busy machine slows all alike
-        for name, act in (("base", nothing), ("one", single), ("forward", forward), ("gradient", gradient)):
+        for name, act in (("one", single), ("forward", forward), ("gradient", gradient)):
             seconds.setdefault(name, []).append(cpu_seconds(act))
     median = {name: statistics.median(each) for name, each in seconds.items()}
-    one_cost = statistics.median(a - b for a, b in zip(seconds["one"], seconds["base"], strict=True))
+    one_cost = median["one"]
     return {
         "overhead_over_forward": one_cost / median["forward"],
         "first_order_gain": one_cost * contributions / median["gradient"],
