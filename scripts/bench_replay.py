@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_scoring import RealRound, real_rounds, told
+from bench_scoring import real_rounds, told
 from numpy.typing import NDArray
+from scoring_first_order import RealRound
 
 from emerit.codec import SparseUpdate
 
@@ -111,7 +112,7 @@ def measured_by_another(each: Variation, folder: Path) -> None:
 def compared(first: dict[str, NDArray[Any]], second: dict[str, NDArray[Any]]) -> Figures:
     """Return how far two measurements of the same rounds are apart.
 
-    `gains` float64[n, 4] has the gains on random and own sequences, each with its error; `base` float64[rounds].
+    `gains` float64[n, 8] has figures in pairs, each with its error (`figures_of`); `base` float64[rounds].
     """
     from emerit.protocol import minifloat
     from emerit.protocol.presets import preset
@@ -119,7 +120,7 @@ def compared(first: dict[str, NDArray[Any]], second: dict[str, NDArray[Any]]) ->
 
     spec = preset("demo").scoring
     apart = np.abs(first["gains"] - second["gains"])
-    allowed = np.maximum(LEAST_NATS, ERROR_SHARE * first["gains"][:, [1, 1, 3, 3]])
+    allowed = np.maximum(LEAST_NATS, ERROR_SHARE * first["gains"][:, [1, 1, 3, 3, 5, 5, 7, 7]])
     loss = np.abs(first["base"] - second["base"])
     codes = []
     for each in (first, second):
@@ -159,6 +160,7 @@ def child(folder: Path, name: str, threads: int, device: str) -> None:
 
     from emerit.model.flat import FlatModel
     from emerit.protocol.presets import preset
+    from emerit.scoring.basis import figures_of
     from emerit.scoring.evaluate import evaluate_round
     from emerit.training.state import to_float
 
@@ -175,7 +177,7 @@ def child(folder: Path, name: str, threads: int, device: str) -> None:
         measured = evaluate_round(model, updates, data["random"], own, demo.scoring, demo.outer)
         base.append(measured.base_loss)
         for item in measured.measurements.values():
-            gains.append([item.random_gain, item.random_se, item.own_gain, item.own_se])
+            gains.append([0.0 if each is None else each for each in figures_of(item)])
     with (folder / f"{name}.out.npz").open("wb") as file:
         np.savez(file, gains=np.array(gains), base=np.array(base))
 
