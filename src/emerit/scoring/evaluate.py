@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,14 @@ from emerit.model.flat import FlatModel
 from emerit.protocol.manifest import OuterSpec, ScoringSpec
 from emerit.scoring.losses import Shift, TrialStep, sequence_losses
 from emerit.scoring.measurement import Measurement, adjusted_gap, mean_and_error
+from emerit.scoring.trust import say
 from emerit.training.aggregate import aggregate
 
 COMMON_NEEDED: Final = 4
 _HARM_Z = 2.0
+
+Step = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Places int64[n] in the flat vector, and what is taken off there, float64[n]."""
 
 OnProgress = Callable[[int, int], None]
 """Called after each contribution with (contributions measured, contributions in all)."""
@@ -38,6 +43,84 @@ class RoundMeasurement:
     measurements: dict[int, Measurement]
 
 
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One contribution that is to be measured, with the sample [m, T + 1], m >= 2, of what its author was given."""
+
+    slot: int
+    update: SparseUpdate
+    own_tokens: Tokens
+
+
+class Bench(Protocol):
+    """What contributions are measured on: one device, or several that take whole contributions each."""
+
+    @property
+    def width(self) -> int:
+        """How many contributions are measured at once."""
+
+    def begin(
+        self, random_tokens: Tokens, common: Step | None, base_losses: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Take a round's random sequences [n, T + 1] and its common step, if it has one (`common_step`).
+
+        `base_losses` float64[n] are the sequences' losses under the state as the first device computed them, None
+        where that is still to be done. Returns them.
+        """
+
+    def measure(self, trials: Sequence[Trial]) -> list[Measurement]:
+        """Measure at most `width` contributions, in their order; the state is afterwards what it was."""
+
+
+class OneDevice:
+    """A bench of one device: that of `model`, which holds the state."""
+
+    width = 1
+
+    def __init__(self, model: FlatModel, scoring: ScoringSpec, outer: OuterSpec) -> None:
+        """`model` holds the state when a round begins."""
+        self._model = model
+        self._step = trial_step(scoring, outer)
+        self._fraction = scoring.trial_numerator / scoring.trial_denominator
+        self._random: Tokens | None = None
+        self._common: Step | None = None
+        self._base = self._common_random = np.zeros(0)
+
+    def begin(
+        self, random_tokens: Tokens, common: Step | None, base_losses: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """See `Bench.begin`."""
+        self._random, self._common = random_tokens, common
+        self._base = sequence_losses(self._model.module, random_tokens) if base_losses is None else base_losses
+        self._common_random = self._base if common is None else self._base - self._under_common(random_tokens)
+        return self._base
+
+    def measure(self, trials: Sequence[Trial]) -> list[Measurement]:
+        """See `Bench.measure`; costs two passes over the random sequences each, and three over the author's own."""
+        return [self._measured(trial) for trial in trials]
+
+    def _measured(self, trial: Trial) -> Measurement:
+        """Return what one update alone does to the random sequences and to its author's own."""
+        assert self._random is not None
+        model, base, own_tokens = self._model, self._base, trial.own_tokens
+        own_base = sequence_losses(model.module, own_tokens)
+        with TrialStep(model.flat, trial.update, self._step):
+            random = base - sequence_losses(model.module, self._random)
+            own = own_base - sequence_losses(model.module, own_tokens)
+        with TrialStep(model.flat, trial.update, self._step / self._fraction):
+            whole = self._fraction * (base - sequence_losses(model.module, self._random))
+        adjusted = None
+        if self._common is not None:
+            common_own = own_base - self._under_common(own_tokens)
+            adjusted = adjusted_gap(random, own, self._common_random, common_own)
+        return Measurement(trial.slot, *mean_and_error(random), *mean_and_error(own), *mean_and_error(whole), adjusted)
+
+    def _under_common(self, tokens: Tokens) -> NDArray[np.float64]:
+        assert self._common is not None
+        with Shift(self._model.flat, *self._common):
+            return sequence_losses(self._model.module, tokens)
+
+
 def evaluate_round(
     model: FlatModel,
     updates: Mapping[int, SparseUpdate],
@@ -49,6 +132,8 @@ def evaluate_round(
     should_stop: Callable[[], bool] | None = None,
     order: Sequence[int] | None = None,
     base_losses: NDArray[np.float64] | None = None,
+    bench: Bench | None = None,
+    consensus: Mapping[int, int] | None = None,
 ) -> RoundMeasurement:
     """Measure the updates (by trainer slot, scales already clipped) on the state that `model` holds.
 
@@ -59,79 +144,50 @@ def evaluate_round(
     that trainer was assigned; n and m are at least 2. Costs two passes over the random sequences for the round, and
     for each update two more (the trial step, the whole one), and three over its own. The model's
     weights are afterwards what they were, to the bit.
+    `bench` is where that is done; without it, on the model's own device. `consensus` are the last consensus weights
+    by slot: who was paid makes the round's common step (`common_step`).
 
-    Raises StateError `state-loss-not-finite` when the state itself has no finite loss.
+    Raises StateError `state-loss-not-finite` when the state itself has no finite loss; whatever `bench` raises.
     """
-    base = sequence_losses(model.module, random_tokens) if base_losses is None else base_losses
+    where = OneDevice(model, scoring, outer) if bench is None else bench
+    common = common_step(updates, scoring, outer, consensus or {})
+    base = where.begin(random_tokens, common, base_losses)
     if not np.isfinite(base).all():
         raise StateError(
             "state-loss-not-finite",
             "The loss of the settled state is not a finite number; nothing can be measured against it.",
             "Replay the state from the last settled round; if its root is right, the run has diverged.",
         )
-    trial = Trial(model, random_tokens, base, common_step(updates, scoring, outer), scoring, outer)
     measurements: dict[int, Measurement] = {}
     places = sorted(updates) if order is None else order
-    for slot in places:
+    for first in range(0, len(places), where.width):
         if should_stop is not None and should_stop():
             break
-        measurements[slot] = trial.measure(slot, updates[slot], own_tokens[slot])
-        if on_progress is not None:
-            on_progress(len(measurements), len(places))
+        trials = [Trial(slot, updates[slot], own_tokens[slot]) for slot in places[first : first + where.width]]
+        for item in where.measure(trials):
+            measurements[item.slot] = item
+            if on_progress is not None:
+                on_progress(len(measurements), len(places))
     return RoundMeasurement(float(base.mean()), base, measurements)
 
 
-Step = tuple[NDArray[np.int64], NDArray[np.float64]]
-"""Places int64[n] in the flat vector, and what is taken off there, float64[n]."""
+def common_step(
+    updates: Mapping[int, SparseUpdate],
+    scoring: ScoringSpec,
+    outer: OuterSpec,
+    consensus: Mapping[int, int] = MappingProxyType({}),
+) -> Step | None:
+    """Return the trial step that the updates of a round make together, None of fewer than `COMMON_NEEDED`.
 
-
-class Trial:
-    """A round's random sequences under its state and under the common step, against which each update is measured."""
-
-    def __init__(
-        self,
-        model: FlatModel,
-        random_tokens: Tokens,
-        base: NDArray[np.float64],
-        common: Step | None,
-        scoring: ScoringSpec,
-        outer: OuterSpec,
-    ) -> None:
-        """Measure the common step on the random sequences, whose losses `base` float64[n] are known."""
-        self._model, self._random, self._base, self._common = model, random_tokens, base, common
-        self._step = trial_step(scoring, outer)
-        self._fraction = scoring.trial_numerator / scoring.trial_denominator
-        self._common_random = base - self._under_common(random_tokens) if common else base
-
-    def measure(self, slot: int, update: SparseUpdate, own_tokens: Tokens) -> Measurement:
-        """Return what one update alone does to the random sequences and to its author's own."""
-        model = self._model
-        own_base = sequence_losses(model.module, own_tokens)
-        with TrialStep(model.flat, update, self._step):
-            random = self._base - sequence_losses(model.module, self._random)
-            own = own_base - sequence_losses(model.module, own_tokens)
-        with TrialStep(model.flat, update, self._step / self._fraction):
-            whole = self._fraction * (self._base - sequence_losses(model.module, self._random))
-        adjusted = None
-        if self._common is not None:
-            common_own = own_base - self._under_common(own_tokens)
-            adjusted = adjusted_gap(random, own, self._common_random, common_own)
-        return Measurement(slot, *mean_and_error(random), *mean_and_error(own), *mean_and_error(whole), adjusted)
-
-    def _under_common(self, tokens: Tokens) -> NDArray[np.float64]:
-        assert self._common is not None
-        with Shift(self._model.flat, *self._common):
-            return sequence_losses(self._model.module, tokens)
-
-
-def common_step(updates: Mapping[int, SparseUpdate], scoring: ScoringSpec, outer: OuterSpec) -> Step | None:
-    """Return the trial step that all updates of a round make together, None of fewer than `COMMON_NEEDED`.
-
-    It takes the shares of the trainers' gaps that are their part of it (`adjusted_gap`): of few, too much.
+    Those of whom the last consensus paid (`emerit.scoring.trust.say`), so that newcomers in numbers cannot shape it;
+    all where fewer than `COMMON_NEEDED` of them are there. It takes the shares of the trainers' gaps that are their
+    part of it (`adjusted_gap`): of few, too much.
     """
-    if len(updates) < COMMON_NEEDED:
+    paid = [slot for slot, weight in say(updates.keys(), consensus).items() if weight]
+    members = sorted(paid if len(paid) >= COMMON_NEEDED else updates)
+    if len(members) < COMMON_NEEDED:
         return None
-    places, deltas = aggregate([updates[slot] for slot in sorted(updates)], outer)
+    places, deltas = aggregate([updates[slot] for slot in members], outer)
     return places, deltas.astype(np.float64) * (UNIT * scoring.trial_numerator / scoring.trial_denominator)
 
 

@@ -146,7 +146,7 @@ class Arena:
         self.model.load(to_float(self.values))
         before = self.model.flat.numpy().tobytes()
         own = {slot: self.data[assigned[slot]] for slot in updates}
-        measured = evaluate_round(self.model, clipped, tokens, own, SCORING, DEMO.outer)
+        measured = evaluate_round(self.model, clipped, tokens, own, SCORING, DEMO.outer, consensus=self.consensus)
         after = self.model.flat.numpy().tobytes()
         clusters = find_clusters(clipped, self.consensus, CHUNK, K)
         order = {slot: slot for slot in updates}

@@ -53,7 +53,7 @@ class Ours(Defence):
             seed=seen.arena.eval_seed(seen.number),
             earlier=self._earlier(seen),
         )
-        self._recent.keep(seen.number, updates)
+        self._recent.keep(seen.number, seen.updates)
         measured = evaluate_round(
             model,
             updates,
@@ -62,6 +62,7 @@ class Ours(Defence):
             manifest.scoring,
             manifest.outer,
             base_losses=self._rollback.base,
+            consensus=seen.trust,
         )
         scores = score_round(
             measured.measurements,
