@@ -32,6 +32,11 @@ class Accused:
         blobs = Blobs(context, data.members, base_root, {item.slot: item for item in data.contributions})
         return cls(undone, owners, ledger.aggregated(data, context.manifest.outer.max_aggregated), blobs)
 
+    @property
+    def name(self) -> str:
+        """Which round's aggregate it is, for people."""
+        return f"round {self.undone.taken_back}"
+
     def updates(self) -> dict[int, SparseUpdate]:
         """Return what they sent.
 

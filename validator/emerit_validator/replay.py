@@ -311,13 +311,10 @@ class Replayer:
         """
         theirs, accused = statement.found, it.accused
         if theirs is None:
-            missed = (
-                [] if accused is None else [f"it did not look for who did harm in round {accused.undone.taken_back}"]
-            )
-            return None, [], missed
+            return None, [], [] if accused is None else [f"it did not look for who did harm in {accused.name}"]
         if accused is None or theirs.round != accused.undone.taken_back:
-            was = "none" if accused is None else f"of round {accused.undone.taken_back}"
-            return theirs, [Difference(NO_LANE, "taken back", f"of round {theirs.round}", was)], []
+            was = "none" if accused is None else accused.name
+            return theirs, [Difference(NO_LANE, "taken back", f"round {theirs.round}", was)], []
         notes = [] if theirs.is_complete else ["it had no time to find all who did harm"]
         if it.found is None:
             try:

@@ -83,12 +83,12 @@ class Arena:
     consensus: dict[int, int]
 
     @classmethod
-    def open(cls) -> Arena:
+    def open(cls, seed: int = 7) -> Arena:
         workers = range(len(HONEST) + 1)
         return cls(
             data=corpus(),
             values=initial_values(MODEL, b"attacks"),
-            random=np.random.default_rng(7),
+            random=np.random.default_rng(seed),
             model=FlatModel(MODEL),
             trainers=[InnerTrainer(MODEL, TRAINING, bytes([worker])) for worker in workers],
             feedback=[ErrorFeedback(TRAINING.error_feedback_decay) for _ in workers],
@@ -96,7 +96,7 @@ class Arena:
             consensus={},
         )
 
-    def play(self, number: int, *, split: bool = False) -> Played:
+    def play(self, number: int, *, split: bool = False, crowded: bool = False) -> Played:
         """One round; the Sybils' worker trains on the first one's data. With `split` they send its two halves."""
         order = self.random.permutation(len(self.data))
         assigned = [order[slot * ASSIGNED : (slot + 1) * ASSIGNED] for slot in range(7)]
@@ -108,7 +108,7 @@ class Arena:
         for worker, buffer in enumerate(dense):
             self.feedback[worker].subtract(compress(buffer, CHUNK, K)[1])
         played = self._score(updates, assigned, self._evaluation(order))
-        if number == CROWDED_ROUND:
+        if number == CROWDED_ROUND and crowded:
             played.crowded = self._crowded(updates, assigned, order)
         admitted = [updates[slot] for slot in updates if played.verdict(slot).weight_value >= 1]
         self.values = apply_aggregate(self.values, *aggregate(admitted, DEMO.outer))
@@ -158,7 +158,15 @@ class Arena:
 def rounds() -> list[Played]:
     single_thread()
     arena = Arena.open()
-    return [arena.play(number, split=number == ROUNDS - 1) for number in range(ROUNDS)]
+    return [arena.play(number, split=number == ROUNDS - 1, crowded=True) for number in range(ROUNDS)]
+
+
+@pytest.fixture(scope="module")
+def other_rounds() -> list[Played]:
+    """The copying rounds on other draws of the text."""
+    single_thread()
+    arena = Arena.open(seed=8)
+    return [arena.play(number) for number in range(ROUNDS - 1)]
 
 
 def share_of_an_honest_reward(played: Played, slots: tuple[int, ...]) -> float:
@@ -184,14 +192,17 @@ def test_a_noise_rider_earns_under_a_hundredth_of_an_honest_reward_and_is_like_n
     assert sum(played.verdict(RIDER).weight_value == 0 for played in rounds) >= ROUNDS - 2
 
 
-def test_a_pair_of_sybil_copies_earns_at_most_1_2_honest_rewards(rounds: list[Played]) -> None:
+def test_a_pair_of_sybil_copies_earns_at_most_1_2_honest_rewards(
+    rounds: list[Played], other_rounds: list[Played]
+) -> None:
+    """Over two draws of the text: whose copies they are is a trainer like the others, with its luck in one of them."""
     copying = rounds[:-1]
     for played in copying:
         assert played.clusters.cluster_of == {4: 0, 5: 0}
         assert sum(played.weight(slot) > 0 for slot in SYBILS) <= 1
         assert sum(played.verdict(slot).code in ("duplicate", "low-balance") for slot in SYBILS) == 1
     assert sum(played.verdict(slot).code == "duplicate" for played in copying for slot in SYBILS) >= ROUNDS - 2
-    assert np.mean([share_of_an_honest_reward(played, SYBILS) for played in copying]) <= 1.2
+    assert np.mean([share_of_an_honest_reward(played, SYBILS) for played in copying + other_rounds]) <= 1.2
 
 
 def test_odd_and_even_halves_over_two_identities_earn_at_most_1_4_honest_rewards(rounds: list[Played]) -> None:

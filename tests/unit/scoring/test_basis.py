@@ -37,6 +37,7 @@ bases = st.builds(
     histories,
     histories,
     st.lists(st.tuples(st.integers(0, 99), st.integers(-1, 255)), max_size=3).map(tuple),
+    st.dictionaries(slots, st.integers(0, 1 << 31), max_size=3),
 )
 
 
@@ -45,10 +46,11 @@ def test_a_basis_survives_evidence_to_the_bit(basis: Basis) -> None:
     data = evidence_bytes({"basis": basis.to_dict()})
     found = read_basis(read_json(data)["basis"])
     assert repr(sorted(found.measured.items())) == repr(sorted(basis.measured.items())), "nan is not equal to itself"
-    assert (found.base_loss, found.health, found.compared_with) == (
+    assert (found.base_loss, found.health, found.compared_with, found.shut_out) == (
         basis.base_loss,
         basis.health,
         basis.compared_with,
+        basis.shut_out,
     )
     assert (found.before.standings, found.after.standings) == (basis.before.standings, basis.after.standings)
     assert evidence_bytes({"basis": found.to_dict()}) == data
@@ -83,6 +85,10 @@ GOOD: dict[str, Any] = Basis(
         {"history_before": {}},
         {"history_before": {"version": 1, "trainers": {"4": {"gain_sum": "0.5"}}}},
         {"history_after": None},
+        {"shut_out": []},
+        {"shut_out": {"04": 3}},
+        {"shut_out": {"4": True}},
+        {"shut_out": {"4": -1}},
         {"more": 1},
     ],
 )

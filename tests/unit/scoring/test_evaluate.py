@@ -14,7 +14,7 @@ from emerit.errors import StateError
 from emerit.model import FlatModel
 from emerit.protocol import minifloat
 from emerit.protocol.presets import PRESETS
-from emerit.scoring.evaluate import evaluate_round, health, trial_step
+from emerit.scoring.evaluate import common_step, evaluate_round, health, trial_step
 from emerit.scoring.losses import sequence_losses
 from emerit.training.state import initial_values, to_float
 
@@ -100,6 +100,28 @@ def test_gaps_are_adjusted_by_the_common_step_from_four_contributions_on() -> No
         assert item.adjusted is None
         same = result.measurements[slot]
         assert (item.random_gain, item.own_gain) == (same.random_gain, same.own_gain)
+
+
+def test_whom_the_last_consensus_paid_makes_the_common_step() -> None:
+    updates = {slot: sparse(gradient(text(4, slot))) for slot in range(4)}
+    crowd = updates | {slot: sparse(gradient(text(4, 50 + slot))) for slot in range(4, 13)}
+    paid = dict.fromkeys(range(4), 9)
+    alone = common_step(updates, TINY.scoring, TINY.outer, paid)
+    amid = common_step(crowd, TINY.scoring, TINY.outer, paid | {4: 1})
+    assert alone is not None and amid is not None
+    assert all(np.array_equal(first, second) for first, second in zip(alone, amid, strict=True))
+    for too_few in ({}, {0: 9, 1: 9, 2: 9}):
+        everybody = common_step(crowd, TINY.scoring, TINY.outer, too_few)
+        assert everybody is not None and len(everybody[0]) > len(alone[0])
+    assert common_step({0: updates[0]}, TINY.scoring, TINY.outer, paid) is None
+
+
+def test_base_losses_that_are_known_are_not_computed_again() -> None:
+    updates = {slot: sparse(gradient(text(4, slot))) for slot in range(4)}
+    own = dict.fromkeys(updates, OWN)
+    found = evaluate_round(start(), updates, RANDOM, own, TINY.scoring, TINY.outer)
+    again = evaluate_round(start(), updates, RANDOM, own, TINY.scoring, TINY.outer, base_losses=found.base_losses)
+    assert again.measurements == found.measurements and again.base_losses is found.base_losses
 
 
 def test_an_update_that_overshoots_gains_at_the_trial_step_and_loses_at_the_whole_one() -> None:
