@@ -153,19 +153,19 @@ def costs(model: Any, item: RealRound, contributions: int) -> Figures:
     import torch
 
     from emerit.protocol.presets import preset
-    from emerit.scoring.evaluate import Trial, common_step, trial_step
+    from emerit.scoring.evaluate import OneDevice, Trial, common_step, trial_step
     from emerit.scoring.first_order import first_order_gains
-    from emerit.scoring.losses import sequence_losses
 
     demo, slot = preset("demo"), min(item.updates)
     own = item.assigned[slot][: demo.scoring.own_sequences]
-    base = sequence_losses(model.module, item.random)
     common = common_step({place: item.updates[slot] for place in range(FEW)}, {}, demo.scoring, demo.outer)
-    trial = Trial(model, item.random, base, common, demo.scoring, demo.outer)
+    bench, trial = OneDevice(model, demo.scoring, demo.outer), Trial(slot, item.updates[slot], own)
+    assert common is not None
+    bench.begin(item.random, common.step)
     many = {place: item.updates[place % len(item.updates)] for place in range(contributions)}
 
     def single() -> None:
-        trial.measure(slot, item.updates[slot], own)
+        bench.measure([trial])
 
     def forward() -> None:
         with torch.no_grad():

@@ -123,6 +123,25 @@ def test_who_missed_nothing_cannot_be_fined(network: Network, capsys: pytest.Cap
         assert refused["error"]["code"] == "nothing-missed"
 
 
+def test_the_validators_weights_can_be_replayed_to_the_bit(
+    network: Network, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From chain and IPFS alone, by another process: its history, health lane and evidence included."""
+    found = answer(capsys, "validator", "replay", "--from-round", "0")
+    assert found["agrees"] and [vote["round"] for vote in found["votes"]] == list(range(ROUNDS))
+    for vote in found["votes"]:
+        assert vote["identical"] and vote["differences"] == vote["notes"] == [], vote
+        assert {lane["verdict"] for lane in vote["lanes"][2:]} == {"same"}
+    assert [vote["lanes"][1]["verdict"] for vote in found["votes"]] == ["abstained", "same", "same"]
+    one = answer(capsys, "validator", "replay", network.client.address, "--round", "1", "--validator", "0")
+    assert one["votes"] == [found["votes"][1]], "a round alone, after later ones"
+    assert run(["validator", "replay", "--validator", network.addresses["v0"]]) == 0
+    assert "the same to the bit" in capsys.readouterr().out
+    refused = answer(capsys, "validator", "replay", "--validator", network.addresses["t0"], code=2)
+    assert refused["error"]["code"] == "no-weights-revealed", "a trainer votes on nothing"
+    assert answer(capsys, "validator", "replay", "--round", "99", code=1)["error"]["code"] == "round-unknown"
+
+
 def test_leaving_a_run_that_has_ended(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
     wallet = ("--wallet", "t1", "--wallet-dir", str(network.folder / "wallets"))
     left = answer(capsys, "stake", "remove", *wallet)

@@ -1,4 +1,4 @@
-"""A run with what the manifest can choose besides the defaults, and a trainer on two devices in it."""
+"""A run with what the manifest can choose besides the defaults; a trainer and a validator on two devices in it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from emerit.protocol.types import Phase
+from emerit.protocol.types import HEALTH_LANE, Phase
+from emerit.run.context import open_run
 from emerit.run.ledger import Ledger
 from emerit.run.rollback import take_backs
+from emerit.training.threads import single_thread
+from emerit_validator.replay import Replayer
 from tests.e2e.alarmed import ALARMED_ROUND
 from tests.e2e.network import Network
 
@@ -16,17 +19,18 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 ROUNDS = 5
 
 
-def test_overlap_and_momentum_with_a_trainer_under_torchrun(tmp_path: Path) -> None:
+def test_overlap_and_momentum_with_nodes_under_torchrun(tmp_path: Path) -> None:
     """All nodes have the signed roots, and who trains on two devices is paid as those on one.
 
-    The validators find in round 2 that the aggregate of round 1 did harm: the run goes on from the state before it.
+    The validators say in round 2 that the aggregate of round 1 did harm: the run goes on from the state before it. What
+    one process replays of the validator that measures on two devices is the same to the bit, but for that lie.
     """
     with Network(
         tmp_path,
         trainers=3,
         validators=2,
         rounds=ROUNDS,
-        devices={"t0": 2},
+        devices={"t0": 2, "v0": 2},
         modules=dict.fromkeys(("v0", "v1"), "tests.e2e.alarmed"),
         training={"schedule": "wsd", "overlap_rounds": 1},
         outer={"momentum_numerator": 1, "momentum_denominator": 2, "nesterov": True},
@@ -47,3 +51,12 @@ def test_overlap_and_momentum_with_a_trainer_under_torchrun(tmp_path: Path) -> N
         earned_wei = {leaf.account: leaf.cumulative_amount_wei for leaf in ledger.leaves}
         t0, t1, t2 = (earned_wei[net.addresses[name]] for name in ("t0", "t1", "t2"))
         assert 2 * t0 > min(t1, t2) > 0, (t0, t1, t2)
+        single_thread()
+        context = open_run(net.client, net.store)
+        replayer = Replayer(context, tmp_path / "replay", tmp_path / "corpus", lambda _: None)
+        votes = [vote for number in range(ROUNDS) for vote in replayer.round(number)]
+        assert len({vote.slot for vote in votes}) == 2 and len(votes) > ROUNDS
+        lies = [vote for vote in votes if vote.round == ALARMED_ROUND]
+        assert all({(item.lane, item.what) for item in vote.beyond} == {(HEALTH_LANE, "health")} for vote in lies)
+        honest = [vote for vote in votes if vote.round != ALARMED_ROUND]
+        assert all(vote.identical for vote in honest), [vote.as_dict() for vote in honest if not vote.identical]

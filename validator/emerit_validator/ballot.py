@@ -20,12 +20,14 @@ from emerit.run.node import NodeLoop
 from emerit.run.pending import Pending, load_pending, save_pending
 from emerit.run.state import StateFollower
 from emerit.run.work import work_seed
-from emerit.scoring.sample import Standings, draw_sample, sample_size
+from emerit.scoring.sample import Standings
 from emerit.telemetry import Metrics
 from emerit_validator.chores import attempt
 from emerit_validator.inquest import Suspects
 from emerit_validator.intake import Intake
-from emerit_validator.scorer import RoundSeeds, Scored, Scorer
+from emerit_validator.scorer import Scorer
+from emerit_validator.seeds import round_seeds
+from emerit_validator.weighing import Scored
 
 log = structlog.get_logger("emerit.validator")
 
@@ -156,13 +158,10 @@ class Ballot:
     ) -> Scored | None:
         client, number = self.context.client, status.round
         deadline = time.monotonic() + scoring_seconds(status)
-        order = {item.slot: place for place, item in enumerate(client.commits(number))}
-        members = client.members_in(number)
-        owners = {entry.slot: entry.index for entry in members.active_trainers()}
         assign_seed = work_seed(client, self.context.manifest.training, status)
-        settled = -1 if judged is None else judged
-        sample = draw_sample(set(intake.cids), sample_size(*coverage), status.eval_seed, standings)
-        seeds = RoundSeeds(number, assign_seed, status.eval_seed, members.trainer_slots, order, owners, settled, sample)
+        revealed = set(intake.cids)
+        seeds = round_seeds(client, number, assign_seed, status.eval_seed, revealed, coverage, standings, judged)
+        self._drop_unrevealed(number)
 
         def progress(done: int, total: int) -> None:
             self.metrics.progress()
@@ -178,6 +177,14 @@ class Ballot:
             stopped=self.loop.stop.is_set,
             suspects=suspects,
         )
+
+    def _drop_unrevealed(self, number: int) -> None:
+        """Let only rounds count whose weights were revealed, so that everybody can follow the history from evidence."""
+        newest = self.scorer.history.round
+        if not 0 <= newest < number:
+            return
+        if all(item.slot != self.entry.slot for item in self.context.client.weight_reveals(newest)):
+            self.scorer.forget()
 
     def _commit(self, pending: Pending, status: Status) -> bool:
         """Send the commitment unless the chain has it; whether the chain has one of ours afterwards."""

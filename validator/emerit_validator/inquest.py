@@ -13,6 +13,7 @@ import structlog
 from emerit.codec.update import SparseUpdate
 from emerit.errors import StateError
 from emerit.files import replace_file
+from emerit.protocol.manifest import Manifest
 from emerit.run.context import RunContext
 from emerit.run.ledger import Ledger
 from emerit.run.node import NodeLoop
@@ -38,13 +39,18 @@ class Exclusions:
 
     until: Mapping[int, int] = field(default_factory=dict)
 
-    def slots(self, number: int, owners: Mapping[int, int]) -> list[int]:
-        """Return the slots of those shut out in a round; `owners` maps a slot to its registry index."""
-        return sorted(slot for slot, index in owners.items() if number <= self.until.get(index, -1))
+    def by_slot(self, number: int, owners: Mapping[int, int]) -> dict[int, int]:
+        """Return the slots of those shut out in a round, and until when; `owners` maps a slot to its index."""
+        known = {slot: self.until.get(index, -1) for slot, index in sorted(owners.items())}
+        return {slot: until for slot, until in known.items() if number <= until}
 
     def extended(self, indices: Collection[int], until: int) -> Exclusions:
         """Return the exclusions with these trainers shut out until a round."""
         return Exclusions({**self.until, **dict.fromkeys(indices, until)})
+
+    def without(self, until: int) -> Exclusions:
+        """Return the exclusions without those that end with a round: what was found in one round is forgotten."""
+        return Exclusions({index: end for index, end in self.until.items() if end != until})
 
     def save(self, folder: Path) -> None:
         """Write them atomically."""
@@ -68,6 +74,11 @@ class Exclusions:
                 "The list of those that made an aggregate harmful cannot be read.",
                 f"Delete the validator's {FILE}; it then pays those whom the others still shut out.",
             ) from error
+
+
+def shut_out_until(manifest: Manifest, number: int) -> int:
+    """Return the last round, that one included, in which those get nothing whose guilt is found in a round."""
+    return number + manifest.rollback.exclusion_rounds - 1
 
 
 def find_suspects(

@@ -5,81 +5,31 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import structlog
 
 from emerit.data import Dataset
 from emerit.errors import StateError
 from emerit.files import replace_file
-from emerit.model.flat import FlatModel
-from emerit.protocol.assignment import assigned_sequences, evaluation_sequences, own_sample
 from emerit.run.context import RunContext
 from emerit.run.state import StateFollower
 from emerit.scoring.clusters import Clusters
-from emerit.scoring.evaluate import RoundMeasurement, evaluate_round, trial_step
 from emerit.scoring.fast_checks import clip_scales
-from emerit.scoring.first_order import first_order_gains
-from emerit.scoring.gap import GapReference
 from emerit.scoring.history import HistoryRecord, ScoreHistory
-from emerit.scoring.leave_one_out import LeaveOneOut, exclude, leave_one_out
-from emerit.scoring.losses import sequence_losses
+from emerit.scoring.leave_one_out import LeaveOneOut
 from emerit.scoring.recent import Recent
-from emerit.scoring.sample import Sample
 from emerit.scoring.similarity import find_clusters
-from emerit.scoring.take_back import capped, harm_done, take_back_vector, take_back_verdicts, votes_to_take_back
-from emerit.scoring.vector import evidence, evidence_bytes, weight_vector
-from emerit.scoring.weights import RoundScores, score_round
-from emerit.training.state import to_float
-from emerit_validator.inquest import Exclusions, Suspects
+from emerit.scoring.take_back import votes_to_take_back
+from emerit_validator.inquest import Exclusions, Suspects, shut_out_until
 from emerit_validator.intake import Intake
+from emerit_validator.measuring import BenchFactory, Look, Measuring
 from emerit_validator.recent import last_aggregate
+from emerit_validator.seeds import RoundSeeds
+from emerit_validator.weighing import Figures, Scored, trusted, weigh
 
 log = structlog.get_logger("emerit.validator")
-
-# From so many contributions on the gradient costs less than a tenth of measuring them, and comes first; in a smaller
-# round it gets the time that is left.
-GRADIENT_FIRST = 16
-
-
-@dataclass(frozen=True)
-class RoundSeeds:
-    """What fixes a round's data: both draws and the registry; `owners` maps a trainer slot to its registry index.
-
-    `settled_round` is the last settled round that judged contributions, whose consensus weights are known; -1 if there
-    is none. `sample` says who is measured and in which order, None for everybody.
-    """
-
-    round: int
-    assign_seed: bytes
-    eval_seed: bytes
-    trainer_slots: int
-    commit_order: dict[int, int]
-    owners: dict[int, int]
-    settled_round: int = -1
-    sample: Sample | None = None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A validator's view of a round, ready to commit to."""
-
-    vector: tuple[int, ...]
-    evidence: bytes
-    scores: RoundScores
-    owners: dict[int, int]
-    exclusions: Exclusions
-
-
-@dataclass(frozen=True)
-class Inquest:
-    """What was found of an aggregate that was taken back, if one was, and which slots are shut out in the round."""
-
-    found: LeaveOneOut | None
-    shut_out: list[int]
-    exclusions: Exclusions
 
 
 @dataclass
@@ -92,14 +42,16 @@ class Scorer:
     context: RunContext
     dataset: Dataset
     folder: Path
-    model: FlatModel = field(init=False)
+    make_bench: BenchFactory | None = None
+    device: str = "cpu"
+    measuring: Measuring = field(init=False)
     history: HistoryRecord = field(init=False)
     recent: Recent = field(default_factory=Recent)
     exclusions: Exclusions = field(init=False)
 
     def __post_init__(self) -> None:
         """Build the model once and load the history."""
-        self.model = FlatModel(self.context.manifest.model)
+        self.measuring = Measuring(self.context.manifest, self.dataset, self.make_bench, self.device)
         self.history = load_history(self.folder)
         self.exclusions = Exclusions.load(self.folder)
 
@@ -122,147 +74,86 @@ class Scorer:
 
         What is not measured when `deadline` (of `time.monotonic`) has come gets no weight: the vector abstains there.
         Only who is in the sample is measured, in its order.
-        Costs two forward passes over the random sequences per contribution, three over its own sample, one for the
-        base, one for the common step and one for the health lane, and one pass forward and back for the gradient.
         """
         manifest = self.context.manifest
-        random_ids, own_ids = self._ids(seeds, intake)
-        random_tokens = self.dataset.sequences(random_ids)
-        before = self._losses_before(state, random_tokens)
-        self.model.load(to_float(state.values))
-        base = sequence_losses(self.model.module, random_tokens)
-        harm = None if before is None else harm_done(base, before)
-        if harm is not None and votes_to_take_back(harm, manifest):
-            log.warning("the last aggregate did harm", round=seeds.round, nats=round(harm, 6))
-            return self._take_back(seeds, intake, float(capped(base).mean()), harm)
-        found = self._inquire(seeds, state, suspects, random_tokens, deadline, stopped)
+        looked = self.measuring.look(seeds, state)
+        history = by_slot(self.history.of_rounds_before(seeds.round), seeds.owners)
+        if looked.harm is not None and votes_to_take_back(looked.harm, manifest):
+            log.warning("the last aggregate did harm", round=seeds.round, nats=round(looked.harm, 6))
+            shut_out = self.exclusions.by_slot(seeds.round, seeds.owners)
+            harmed = Figures(looked.loss, looked.harm, {}, history, Clusters(), shut_out=shut_out)
+            return replace(weigh(manifest, seeds, intake, {}, harmed), exclusions=self.exclusions)
+        found = self._inquire(seeds, state, suspects, looked, deadline, stopped)
         exclusions = self._exclusions_after(seeds, suspects, found)
-        shut_out = exclusions.slots(seeds.round, seeds.owners)
-        last_consensus = {slot: weight for slot, weight in last_consensus.items() if slot not in shut_out}
+        shut_out = exclusions.by_slot(seeds.round, seeds.owners)
+        earlier = self.recent.earlier(seeds.settled_round, last_consensus)
+        last_consensus = trusted(last_consensus, shut_out)
         updates = clip_scales(intake.accepted, last_consensus)
+        step = last_aggregate(state)
         clusters = find_clusters(
             updates,
             last_consensus,
             manifest.codec.chunk,
             manifest.codec.k_in(intake.round),
             seed=seeds.eval_seed,
-            earlier=[*self.recent.earlier(seeds.settled_round, last_consensus), *last_aggregate(state)],
+            earlier=[*earlier, *step],
         )
-        self.recent.keep(intake.round, updates)
+        self.recent.keep(intake.round, intake.accepted)
         order = sorted(updates) if seeds.sample is None else [slot for slot in seeds.sample.slots if slot in updates]
-
-        def out_of_time() -> bool:
-            return stopped() or time.monotonic() >= deadline
-
-        def slopes() -> dict[int, float]:
-            if out_of_time():
-                return {}
-            return first_order_gains(self.model, updates, random_tokens, trial_step(manifest.scoring, manifest.outer))
-
-        early = slopes() if len(updates) >= GRADIENT_FIRST else {}
-        measured = evaluate_round(
-            self.model,
+        measured = self.measuring.measure(
+            seeds,
+            looked,
             updates,
-            random_tokens,
-            {slot: self.dataset.sequences(ids) for slot, ids in own_ids.items()},
-            manifest.scoring,
-            manifest.outer,
+            order,
+            last_consensus,
             on_progress=on_progress,
-            should_stop=out_of_time,
-            order=order,
-            base_losses=base,
-            trust=last_consensus,
+            should_stop=lambda: stopped() or time.monotonic() >= deadline,
         )
         if stopped():
             return None
-        inquest = Inquest(found, shut_out, exclusions)
-        return self._weigh(seeds, intake, last_consensus, clusters, measured, harm, early or slopes(), inquest)
+        left_out = set(updates) - set(measured.losses.measurements)
+        if left_out:
+            sampled = seeds.sample is not None and not seeds.sample.whole
+            log.warning("not measured", round=seeds.round, slots=sorted(left_out), sampled=sampled)
+        figures = Figures(
+            base_loss=measured.losses.base_loss,
+            harm=looked.harm,
+            measured=measured.losses.measurements,
+            history=history,
+            clusters=clusters,
+            compared_with=(*self.recent.known, *((seeds.settled_round, item.slot) for item in step)),
+            first_order=measured.first_order,
+            shut_out=shut_out,
+            found=found,
+        )
+        return replace(weigh(manifest, seeds, intake, last_consensus, figures), exclusions=exclusions)
 
     def remember(self, number: int, scored: Scored) -> None:
         """Make a round's scores part of the history, on disk first; a round that is scored again counts once."""
         standings = scored.scores.history.standings
         fresh = {scored.owners[slot]: standing for slot, standing in standings.items()}
-        after = self.history.of_rounds_before(number).with_standings(fresh)
-        record = self.history.with_round(number, after)
+        record = self.history.with_round(number, self.history.of_rounds_before(number).with_standings(fresh))
+        self._keep(record, scored.exclusions)
+
+    def forget(self) -> None:
+        """Take back what the newest round left: its weights were never revealed, so nobody could replay it."""
+        newest = self.history.round
+        record = self.history.with_round(newest, self.history.of_rounds_before(newest))
+        self._keep(record, self.exclusions.without(shut_out_until(self.context.manifest, newest)))
+
+    def _keep(self, record: HistoryRecord, exclusions: Exclusions) -> None:
         replace_file(self.folder / "history.json", json.dumps(record.to_dict()).encode())
         self.history = record
-        if scored.exclusions != self.exclusions:
-            scored.exclusions.save(self.folder)
-            self.exclusions = scored.exclusions
-
-    def _weigh(
-        self,
-        seeds: RoundSeeds,
-        intake: Intake,
-        last_consensus: dict[int, int],
-        clusters: Clusters,
-        measured: RoundMeasurement,
-        harm: float | None,
-        first_order: dict[int, float],
-        inquest: Inquest,
-    ) -> Scored:
-        spec = self.context.manifest.scoring
-        shares = {} if seeds.sample is None else seeds.sample.shares
-        unmeasured = set(intake.accepted) - set(measured.measurements)
-        if unmeasured:
-            sampled = seeds.sample is not None and not seeds.sample.whole
-            log.warning("not measured", round=seeds.round, slots=sorted(unmeasured), sampled=sampled)
-        scores = score_round(
-            measured.measurements,
-            clusters,
-            seeds.commit_order,
-            by_slot(self.history.of_rounds_before(seeds.round), seeds.owners),
-            last_consensus,
-            spec,
-            refused=intake.refused,
-            unavailable=intake.unavailable,
-            unmeasured=unmeasured,
-            shares=shares,
-        )
-        scores = exclude(scores, inquest.shut_out)
-        abstained = intake.unavailable | unmeasured
-        vector = weight_vector(seeds.trainer_slots, scores.verdicts, measured.base_loss, harm, abstained, spec)
-        record = evidence(
-            round_number=seeds.round,
-            eval_seed=seeds.eval_seed,
-            base_loss=measured.base_loss,
-            health=harm,
-            measurements=measured.measurements,
-            verdicts=scores.verdicts,
-            clusters=clusters,
-            cids=intake.cids,
-            reference=scores.reference,
-            first_order=first_order,
-            shares=shares,
-        )
-        if inquest.found is not None:
-            record["leave_one_out"] = inquest.found.to_dict()
-        return Scored(vector, evidence_bytes(record), scores, seeds.owners, inquest.exclusions)
-
-    def _take_back(self, seeds: RoundSeeds, intake: Intake, base_loss: float, harm: float) -> Scored:
-        """Vote to take the last aggregate back; the round's contributions are not judged."""
-        revealed = set(intake.accepted) | intake.unavailable
-        verdicts = take_back_verdicts(revealed, seeds.commit_order, intake.refused)
-        record = evidence(
-            round_number=seeds.round,
-            eval_seed=seeds.eval_seed,
-            base_loss=base_loss,
-            health=harm,
-            measurements={},
-            verdicts=verdicts,
-            clusters=Clusters(),
-            cids=intake.cids,
-        )
-        vector = take_back_vector(seeds.trainer_slots, base_loss, harm, self.context.manifest.scoring)
-        scores = RoundScores(verdicts, ScoreHistory(), GapReference())
-        return Scored(vector, evidence_bytes(record), scores, seeds.owners, self.exclusions)
+        if exclusions != self.exclusions:
+            exclusions.save(self.folder)
+            self.exclusions = exclusions
 
     def _inquire(
         self,
         seeds: RoundSeeds,
         state: StateFollower,
         suspects: Suspects | None,
-        tokens: np.ndarray,
+        looked: Look,
         deadline: float,
         stopped: Callable[[], bool],
     ) -> LeaveOneOut | None:
@@ -275,36 +166,15 @@ class Scorer:
         def out_of_time() -> bool:
             return stopped() or time.monotonic() >= end
 
-        outer = self.context.manifest.outer
-        found = leave_one_out(self.model, state.state, suspects.round, suspects.updates, tokens, outer, out_of_time)
+        found = self.measuring.inquire(looked, state, suspects.round, suspects.updates, out_of_time)
         log.warning("looked for who did harm", round=seeds.round, taken_back=suspects.round, guilty=list(found.guilty))
         return found
 
     def _exclusions_after(self, seeds: RoundSeeds, suspects: Suspects | None, found: LeaveOneOut | None) -> Exclusions:
         if suspects is None or found is None:
             return self.exclusions
-        until = seeds.round + self.context.manifest.rollback.exclusion_rounds - 1
-        return self.exclusions.extended([suspects.owners[slot] for slot in found.guilty], until)
-
-    def _ids(self, seeds: RoundSeeds, intake: Intake) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-        manifest = self.context.manifest
-        assigned_count, total = manifest.training.assigned_sequences, manifest.corpus.train_sequences
-        count = manifest.scoring.random_sequences
-        random_ids = evaluation_sequences(
-            seeds.assign_seed, seeds.eval_seed, seeds.trainer_slots, assigned_count, total, count
-        )
-        own = {}
-        for slot in intake.accepted:
-            assigned = assigned_sequences(seeds.assign_seed, slot, assigned_count, total, count)
-            own[slot] = own_sample(seeds.eval_seed, slot, assigned, manifest.scoring.own_sequences)
-        return random_ids, own
-
-    def _losses_before(self, state: StateFollower, tokens: np.ndarray) -> np.ndarray | None:
-        """Losses of the round's random sequences under the state before the last aggregate, None if not known."""
-        if state.previous is None:
-            return None
-        self.model.load(to_float(state.previous))
-        return sequence_losses(self.model.module, tokens)
+        guilty = [suspects.owners[slot] for slot in found.guilty]
+        return self.exclusions.extended(guilty, shut_out_until(self.context.manifest, seeds.round))
 
 
 def by_slot(history: ScoreHistory, owners: Mapping[int, int]) -> ScoreHistory:

@@ -37,6 +37,7 @@ from emerit_validator.chores import Turns, attempt
 from emerit_validator.duties import Duties
 from emerit_validator.inquest import find_suspects
 from emerit_validator.intake import Intake, intake_seconds
+from emerit_validator.measuring import BenchFactory
 from emerit_validator.scorer import Scorer
 
 log = structlog.get_logger("emerit.validator")
@@ -64,7 +65,10 @@ class OwnAggregate:
 
 @dataclass
 class ValidatorNode:
-    """One validator in one run; `run()` plays rounds until the run ends or the node is told to stop."""
+    """One validator in one run; `run()` plays rounds until the run ends or the node is told to stop.
+
+    `make_bench` spreads the measuring over several devices; without it all is done on `device`.
+    """
 
     context: RunContext
     sender: Sender
@@ -72,6 +76,8 @@ class ValidatorNode:
     loop: NodeLoop
     metrics: Metrics
     stake_wei: int | None = None
+    make_bench: BenchFactory | None = None
+    device: str = "cpu"
     has_left: bool = field(default=False, init=False)
 
     def run(self) -> None:
@@ -87,7 +93,7 @@ class ValidatorNode:
         self.ratings = Ratings()
         self.follower = StateFollower.open(self.context, self.folder)
         dataset = self.context.dataset(self.folder.parent / "corpus")
-        scorer = Scorer(self.context, dataset, self.folder)
+        scorer = Scorer(self.context, dataset, self.folder, self.make_bench, self.device)
         self.ballot = Ballot(self.context, self.sender, self.folder, self.loop, self.metrics, self.entry, scorer)
         self.turns = Turns(self.entry.slot)
         self.own: OwnAggregate | None = None

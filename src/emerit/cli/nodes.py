@@ -23,6 +23,7 @@ from emerit.cli.options import (
 )
 from emerit.cli.output import print_json, say, to_wei
 from emerit.cli.place import place
+from emerit.cli.replay import replay
 from emerit.errors import PreconditionError
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ validator.command("start")(
 
 
 trainer.command("estimate")(estimate)
+validator.command("replay")(replay)
 
 
 @trainer.command("status")

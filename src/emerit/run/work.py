@@ -31,7 +31,14 @@ def work_seed(client: RunClient, training: TrainingSpec, status: Status) -> byte
     """
     if not training.overlap_rounds or status.round == 0:
         return status.assign_seed
-    before = client.opened(status.round - 1)
-    if before is None:
-        raise UnavailableError("chain-unsettled", f"Round {status.round - 1} was reorganised away.", "Try again.")
-    return overlapped_seed(before.assign_seed)
+    return past_work_seed(client, training, status.round)
+
+
+def past_work_seed(client: RunClient, training: TrainingSpec, round_number: int) -> bytes:
+    """Return the same of any round that has opened, from events alone; raises as `work_seed`."""
+    overlaps = training.overlap_rounds and round_number > 0
+    source = round_number - 1 if overlaps else round_number
+    opened = client.opened(source)
+    if opened is None:
+        raise UnavailableError("chain-unsettled", f"Round {source} was reorganised away.", "Try again.")
+    return overlapped_seed(opened.assign_seed) if overlaps else opened.assign_seed

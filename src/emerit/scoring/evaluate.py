@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from emerit.training.aggregate import aggregate
 
 COMMON_NEEDED: Final = 4
 _HARM_Z = 2.0
+
+Step = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Places int64[n] in the flat vector, and what is taken off there, float64[n]."""
 
 OnProgress = Callable[[int, int], None]
 """Called after each contribution with (contributions measured, contributions in all)."""
@@ -39,6 +42,88 @@ class RoundMeasurement:
     measurements: dict[int, Measurement]
 
 
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One contribution that is to be measured, with the sample [m, T + 1], m >= 2, of what its author was given."""
+
+    slot: int
+    update: SparseUpdate
+    own_tokens: Tokens
+
+
+class Bench(Protocol):
+    """What contributions are measured on: one device, or several that take whole contributions each."""
+
+    @property
+    def width(self) -> int:
+        """How many contributions are measured at once."""
+
+    def begin(
+        self, random_tokens: Tokens, common: Step | None, base_losses: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Take a round's random sequences [n, T + 1] and its common step, if it has one (`common_step`).
+
+        `base_losses` float64[n] are the sequences' losses under the state as the first device computed them, None
+        where that is still to be done. Returns them.
+        """
+
+    def measure(self, trials: Sequence[Trial]) -> list[Measurement]:
+        """Measure at most `width` contributions, in their order; the state is afterwards what it was."""
+
+
+class OneDevice:
+    """A bench of one device: that of `model`, which holds the state."""
+
+    width = 1
+
+    def __init__(self, model: FlatModel, scoring: ScoringSpec, outer: OuterSpec) -> None:
+        """`model` holds the state when a round begins."""
+        self._model = model
+        self._step = trial_step(scoring, outer)
+        self._fraction = scoring.trial_numerator / scoring.trial_denominator
+        self._random: Tokens | None = None
+        self._shift: Shift | None = None
+        self._base = self._common_random = np.zeros(0)
+
+    def begin(
+        self, random_tokens: Tokens, common: Step | None, base_losses: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """See `Bench.begin`."""
+        self._random = random_tokens
+        # Made once: a large run's common step has millions of places, which go to the model's device.
+        self._shift = None if common is None else Shift(self._model.flat, *common)
+        self._base = sequence_losses(self._model.module, random_tokens) if base_losses is None else base_losses
+        self._common_random = self._base if common is None else self._base - self._under_common(random_tokens)
+        return self._base
+
+    def measure(self, trials: Sequence[Trial]) -> list[Measurement]:
+        """See `Bench.measure`; costs two passes over the random sequences each, and three over the author's own."""
+        return [self._measured(trial) for trial in trials]
+
+    def _measured(self, trial: Trial) -> Measurement:
+        """Return what one update alone does to the random sequences and to its author's own."""
+        assert self._random is not None
+        model, base, own_tokens = self._model, self._base, trial.own_tokens
+        own_base = sequence_losses(model.module, own_tokens)
+        with TrialStep(model.flat, trial.update, self._step):
+            random = base - sequence_losses(model.module, self._random)
+            own = own_base - sequence_losses(model.module, own_tokens)
+        with TrialStep(model.flat, trial.update, self._step / self._fraction):
+            whole = self._fraction * (base - sequence_losses(model.module, self._random))
+        adjusted = None
+        if self._shift is not None:
+            common_own = own_base - self._under_common(own_tokens)
+            # A common step without a finite loss explains nothing, and is no one contribution's fault.
+            if np.isfinite(self._common_random).all() and np.isfinite(common_own).all():
+                adjusted = adjusted_gap(random, own, self._common_random, common_own)
+        return Measurement(trial.slot, *mean_and_error(random), *mean_and_error(own), *mean_and_error(whole), adjusted)
+
+    def _under_common(self, tokens: Tokens) -> NDArray[np.float64]:
+        assert self._shift is not None
+        with self._shift:
+            return sequence_losses(self._model.module, tokens)
+
+
 def evaluate_round(
     model: FlatModel,
     updates: Mapping[int, SparseUpdate],
@@ -50,99 +135,58 @@ def evaluate_round(
     should_stop: Callable[[], bool] | None = None,
     order: Sequence[int] | None = None,
     base_losses: NDArray[np.float64] | None = None,
-    trust: Mapping[int, int] | None = None,
+    bench: Bench | None = None,
+    consensus: Mapping[int, int] | None = None,
 ) -> RoundMeasurement:
     """Measure the updates (by trainer slot, scales already clipped) on the state that `model` holds.
 
     `order` says which slots are measured, the first ones first; without it all are, in the order of their numbers.
     `base_losses` float64[n] are those of the random sequences at this state, where they are known already.
-    `trust` are the last consensus weights by slot; those that were paid make the common step (`common_step`).
 
     `random_tokens` [n, T + 1] are the same for all, `own_tokens[slot]` [m, T + 1] are a sample of what
     that trainer was assigned; n and m are at least 2. Costs two passes over the random sequences for the round, and
     for each update two more (the trial step, the whole one), and three over its own. The model's
     weights are afterwards what they were, to the bit.
+    `bench` is where that is done; without it, on the model's own device. `consensus` are the last consensus weights
+    by slot: who was paid makes the round's common step (`common_step`).
 
-    Raises StateError `state-loss-not-finite` when the state itself has no finite loss.
+    Raises StateError `state-loss-not-finite` when the state itself has no finite loss; whatever `bench` raises.
     """
-    base = sequence_losses(model.module, random_tokens) if base_losses is None else base_losses
+    where = OneDevice(model, scoring, outer) if bench is None else bench
+    common = common_step(updates, consensus or {}, scoring, outer)
+    base = where.begin(random_tokens, common.step if common else None, base_losses)
     if not np.isfinite(base).all():
         raise StateError(
             "state-loss-not-finite",
             "The loss of the settled state is not a finite number; nothing can be measured against it.",
             "Replay the state from the last settled round; if its root is right, the run has diverged.",
         )
-    trial = Trial(model, random_tokens, base, common_step(updates, trust or {}, scoring, outer), scoring, outer)
     measurements: dict[int, Measurement] = {}
     places = sorted(updates) if order is None else order
-    for slot in places:
+    for first in range(0, len(places), where.width):
         if should_stop is not None and should_stop():
             break
-        measurements[slot] = trial.measure(slot, updates[slot], own_tokens[slot])
-        if on_progress is not None:
-            on_progress(len(measurements), len(places))
+        trials = [Trial(slot, updates[slot], own_tokens[slot]) for slot in places[first : first + where.width]]
+        for item in where.measure(trials):
+            measurements[item.slot] = common.given_back(item) if common else item
+            if on_progress is not None:
+                on_progress(len(measurements), len(places))
     return RoundMeasurement(float(base.mean()), base, measurements)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CommonStep:
-    """What a round's updates do together at the trial step: at `places` int64[n] `change` float64[n] is taken off.
+    """What a round's updates do together at the trial step, and the trainer slots whose updates it is made of."""
 
-    `members` are the trainer slots whose updates it is made of.
-    """
-
-    places: NDArray[np.int64]
-    change: NDArray[np.float64]
+    step: Step
     members: frozenset[int]
 
-    def share_left(self, slot: int) -> float:
-        """Return what part of a contribution's gap this step leaves it: (n - 1) / n of a member's."""
-        return 1 - 1 / len(self.members) if slot in self.members else 1.0
-
-
-class Trial:
-    """A round's random sequences under its state and under the common step, against which each update is measured."""
-
-    def __init__(
-        self,
-        model: FlatModel,
-        random_tokens: Tokens,
-        base: NDArray[np.float64],
-        common: CommonStep | None,
-        scoring: ScoringSpec,
-        outer: OuterSpec,
-    ) -> None:
-        """Measure the common step on the random sequences, whose losses `base` float64[n] are known."""
-        self._model, self._random, self._base, self._common = model, random_tokens, base, common
-        # Made once: a large run's common step has millions of places, which go to the model's device.
-        self._shift = Shift(model.flat, common.places, common.change) if common else None
-        self._step = trial_step(scoring, outer)
-        self._fraction = scoring.trial_numerator / scoring.trial_denominator
-        self._common_random = base - self._under_common(random_tokens) if common else base
-
-    def measure(self, slot: int, update: SparseUpdate, own_tokens: Tokens) -> Measurement:
-        """Return what one update alone does to the random sequences and to its author's own."""
-        model = self._model
-        own_base = sequence_losses(model.module, own_tokens)
-        with TrialStep(model.flat, update, self._step):
-            random = self._base - sequence_losses(model.module, self._random)
-            own = own_base - sequence_losses(model.module, own_tokens)
-        with TrialStep(model.flat, update, self._step / self._fraction):
-            whole = self._fraction * (self._base - sequence_losses(model.module, self._random))
-        adjusted = None
-        if self._common is not None:
-            common_own = own_base - self._under_common(own_tokens)
-            left = self._common.share_left(slot)
-            # A common step without a finite loss explains nothing, and is no one contribution's fault.
-            if np.isfinite(self._common_random).all() and np.isfinite(common_own).all():
-                gap, error = adjusted_gap(random, own, self._common_random, common_own)
-                adjusted = gap / left, error / left
-        return Measurement(slot, *mean_and_error(random), *mean_and_error(own), *mean_and_error(whole), adjusted)
-
-    def _under_common(self, tokens: Tokens) -> NDArray[np.float64]:
-        assert self._shift is not None
-        with self._shift:
-            return sequence_losses(self._model.module, tokens)
+    def given_back(self, item: Measurement) -> Measurement:
+        """Return a measurement with the part of its gap, 1 / n of each of the n members', that this step took off."""
+        if item.adjusted is None or item.slot not in self.members:
+            return item
+        left = 1 - 1 / len(self.members)
+        return replace(item, adjusted=(item.adjusted[0] / left, item.adjusted[1] / left))
 
 
 def common_step(
@@ -150,16 +194,16 @@ def common_step(
 ) -> CommonStep | None:
     """Return the trial step that a round's updates make together, None of fewer than `COMMON_NEEDED`.
 
-    Those of the trainers that the last consensus paid, so that newcomers in numbers have no part in what is taken off
-    everybody's gap; of all where too few were.
+    Those of the trainers that the last consensus paid (`trust`, by slot), so that newcomers in numbers have no part in
+    what is taken off everybody's gap; of all where it paid none of them.
     """
-    slots = [slot for slot, weight in say(sorted(updates), trust).items() if weight]
-    slots = slots if len(slots) >= COMMON_NEEDED else sorted(updates)
+    paid = [slot for slot, weight in say(sorted(updates), trust).items() if weight]
+    slots = paid or sorted(updates)
     if len(slots) < COMMON_NEEDED:
         return None
     places, deltas = aggregate([updates[slot] for slot in slots], outer)
     change = deltas.astype(np.float64) * (UNIT * scoring.trial_numerator / scoring.trial_denominator)
-    return CommonStep(places, change, frozenset(slots))
+    return CommonStep((places, change), frozenset(slots))
 
 
 def trial_step(scoring: ScoringSpec, outer: OuterSpec) -> float:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from emerit.codec.update import SparseUpdate
 from emerit.data.tokens import Tokens
+from emerit.errors import RefusedError
 from emerit.model.flat import FlatModel
 from emerit.protocol.manifest import OuterSpec
 from emerit.scoring import reasons
@@ -39,6 +40,9 @@ from emerit.training.aggregate import aggregate
 from emerit.training.outer import outer_step
 from emerit.training.state import ModelState, to_float
 
+FOUND: Final = "leave_one_out"
+"""Under which name evidence holds what was found."""
+MOST_FIGURE: Final = 1e9
 WHOLE_Z: Final = 2.0
 MEMBER_Z: Final = 3.0
 MORE_THAN_USUAL: Final = 4.0
@@ -87,6 +91,37 @@ class LeaveOneOut:
             "complete": self.is_complete,
             "why": self.sentence,
         }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> LeaveOneOut:
+        """Read what a stranger's evidence says was found (the value under `FOUND`), as `to_dict` wrote it.
+
+        Raises:
+            RefusedError: `evidence-invalid`.
+        """
+        fields = {"round", "harm", "harm_se", "members", "guilty", "complete", "why"}
+        if not isinstance(data, dict) or set(data) != fields or not isinstance(data["members"], dict):
+            raise _invalid()
+        slots, guilty, members = data["members"].keys(), data["guilty"], data["members"].values()
+        if (
+            type(data["round"]) is not int
+            or type(data["complete"]) is not bool
+            or not all(slot.isascii() and slot.isdecimal() and len(slot) <= 5 for slot in slots)
+            or not all(isinstance(pair, list) and len(pair) == 2 for pair in members)
+            or not isinstance(guilty, list)
+            or not all(type(slot) is int for slot in guilty)
+        ):
+            raise _invalid()
+        figures = [data["harm"], data["harm_se"], *(each for pair in members for each in pair)]
+        if not all(type(each) in (int, float) and abs(each) <= MOST_FIGURE for each in figures):
+            raise _invalid()
+        return cls(
+            data["round"],
+            Harm(data["harm"], data["harm_se"]),
+            {int(slot): Harm(*pair) for slot, pair in data["members"].items()},
+            tuple(guilty),
+            data["complete"],
+        )
 
     @property
     def sentence(self) -> str:
@@ -167,6 +202,14 @@ def exclude(scores: RoundScores, slots: Collection[int]) -> RoundScores:
 
 def _guilty(verdict: Verdict) -> Verdict:
     return replace(verdict, code=reasons.HARMFUL, weight_value=REFUSED)
+
+
+def _invalid() -> RefusedError:
+    return RefusedError(
+        "evidence-invalid",
+        "A validator's evidence cannot be used: what it found of a harmful aggregate is not in the format.",
+        "Look at another validator's; evidence explains, it moves no money.",
+    )
 
 
 def _harm(now: NDArray[np.float64], before: NDArray[np.float64]) -> Harm:

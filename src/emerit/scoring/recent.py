@@ -8,6 +8,7 @@ from typing import Final
 
 from emerit.codec.update import SparseUpdate
 from emerit.protocol.settlement_tree import payable
+from emerit.scoring.fast_checks import clip_scales
 from emerit.scoring.similarity import Earlier
 
 MOST_BYTES: Final = 256 << 20
@@ -16,13 +17,19 @@ ROUNDS: Final = 4
 
 @dataclass
 class Recent:
-    """Contributions (scales clipped) by round and slot; only in memory.
+    """Contributions, as they were sent, by round and slot; only in memory.
 
     A validator that was restarted knows none of the rounds before, and the median of the others decides.
     """
 
     rounds: dict[int, dict[int, SparseUpdate]] = field(default_factory=dict)
     paid: dict[int, dict[int, SparseUpdate]] = field(default_factory=dict)
+    weights: dict[int, dict[int, int]] = field(default_factory=dict)
+
+    @property
+    def known(self) -> tuple[tuple[int, int], ...]:
+        """Round and slot of each contribution that `earlier` returned last, in that order."""
+        return tuple((number, slot) for number, items in self.paid.items() for slot in items)
 
     def keep(self, number: int, updates: Mapping[int, SparseUpdate]) -> None:
         """Remember a round's contributions."""
@@ -39,6 +46,7 @@ class Recent:
         slots = sorted((slot for slot in updates if payable(weights.get(slot, 0))), key=lambda slot: -weights[slot])
         if slots:
             self.paid[settled_round] = {slot: updates[slot] for slot in slots}
+            self.weights[settled_round] = {slot: weights[slot] for slot in slots}
         latest, room = sorted(self.paid, reverse=True)[:ROUNDS], MOST_BYTES
         kept: dict[int, dict[int, SparseUpdate]] = {number: {} for number in latest}
         for number in latest:
@@ -48,4 +56,14 @@ class Recent:
                     break
                 kept[number][slot] = update
         self.paid = kept
-        return [Earlier(slot, update) for items in kept.values() for slot, update in items.items()]
+        self.weights = {number: self.weights[number] for number in latest}
+        return [each for number, items in kept.items() for each in paid_before(items, self.weights[number])]
+
+
+def paid_before(updates: Mapping[int, SparseUpdate], weights: Mapping[int, int]) -> list[Earlier]:
+    """Return contributions of one earlier round (by slot, as they were sent) as what must not come again.
+
+    Their scales are clipped among themselves, by what each was paid, so that they follow from their slots alone.
+    """
+    clipped = clip_scales(updates, weights)
+    return [Earlier(slot, clipped[slot]) for slot in updates]

@@ -35,7 +35,7 @@ def harm_done(now: NDArray[np.float64], before: NDArray[np.float64]) -> float:
     the loss is no finite number any more, the harm is at least what separates the last one from 1,000 nats.
     """
     if np.isfinite(now).all() or not np.isfinite(before).all():
-        return health(now, before)
+        return min(MOST_NATS, health(now, before))
     return max(0.0, MOST_NATS - float(before.mean()))
 
 

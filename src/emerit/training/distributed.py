@@ -1,4 +1,4 @@
-"""The processes of one trainer, one for each device: their group, and how rank 0 tells the others what to do.
+"""The processes of one node, one for each device: their group, and how rank 0 tells the others what to do.
 
 Orders go through the store that the launcher (torchrun) or rank 0 keeps, as fixed rows of numbers; tensors go through
 collectives. Nothing is pickled. A rank waits for an order as long as it takes, looking up often enough to end when
@@ -29,7 +29,7 @@ from emerit.out_of_memory import out_of_memory
 COLLECTIVE_SECONDS: Final = 300.0
 """What a rank waits for the others within a collective, and for all to be there at the start."""
 GRACE_SECONDS: Final = 10.0
-"""How long a rank that was told to stop still waits for rank 0's next order."""
+"""How long a rank that was told to stop still waits for rank 0's next order, unless it is given another time."""
 MAX_MANIFEST_BYTES: Final = 1 << 24
 _FAREWELL_SECONDS: Final = 5.0
 _LOOK_UP_SECONDS: Final = 1.0
@@ -43,10 +43,16 @@ class Act(IntEnum):
     STEP = 2
     END = 3
     QUIT = 4
+    LOAD = 5
+    MEASURE = 6
 
 
 class Order(NamedTuple):
-    """One order: of BEGIN `steps` is the steps done, -1 for moments that stay; of STEP the shape of the batch."""
+    """One order: of BEGIN `steps` is the steps done, -1 for moments that stay; of STEP the shape of the batch.
+
+    A trainer's are BEGIN, STEP and END. A validator's are LOAD, with the shape of the random sequences and in `steps`
+    the bytes of a token, and MEASURE, with the bytes of what is to be measured in `rows`. QUIT is for all.
+    """
 
     act: Act
     steps: int = 0
@@ -96,6 +102,7 @@ class Ranks:
         self._store = store
         self._orders = 0
         self._stop_asked = False
+        self._grace_seconds = GRACE_SECONDS
         self._told_manifest = False
 
     @property
@@ -106,7 +113,7 @@ class Ranks:
         return torch.device("cpu")
 
     def publish_manifest(self, manifest: bytes) -> None:
-        """Rank 0: tell the others what is trained."""
+        """Rank 0: tell the others what is trained or measured."""
         self._told_manifest = True
         with told_when_lost():
             self._store.set("manifest", manifest)
@@ -131,7 +138,7 @@ class Ranks:
 
         Raises:
             UnavailableError: `leader-lost`, when rank 0 or the store is gone, or this rank was told to stop and hears
-                nothing for ten seconds.
+                nothing more for its time of grace.
         """
         data = self._await(f"order/{self._orders}")
         self._orders += 1
@@ -156,8 +163,12 @@ class Ranks:
         with suppress(RuntimeError):
             self._store.set(f"farewell/{self.place.rank}", b"1")
 
-    def ignore_signals(self) -> None:
-        """Other ranks: leave Ctrl-C and SIGTERM to rank 0, which needs this rank until it has stopped."""
+    def ignore_signals(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Other ranks: leave Ctrl-C and SIGTERM to rank 0, which needs this rank until it has stopped.
+
+        After one this rank waits so long for rank 0's next order.
+        """
+        self._grace_seconds = grace_seconds
 
         def note(_number: int, _frame: FrameType | None) -> None:
             self._stop_asked = True
@@ -173,7 +184,7 @@ class Ranks:
                 return bytes(self._store.get(key))
             except dist.DistStoreError:  # nothing yet
                 if self._stop_asked and stop_by is None:
-                    stop_by = time.monotonic() + GRACE_SECONDS
+                    stop_by = time.monotonic() + self._grace_seconds
                 if stop_by is not None and time.monotonic() > stop_by:
                     raise _lost("this process was told to stop, and it says nothing more") from None
             except RuntimeError as error:
@@ -210,7 +221,7 @@ def joined(place: Place, collective_seconds: float = COLLECTIVE_SECONDS) -> Iter
     except RuntimeError as error:
         raise UnavailableError(
             "ranks-missing",
-            f"The {place.size} processes of this trainer did not find each other ({_first_line(error)}).",
+            f"The {place.size} processes of this node did not find each other ({_first_line(error)}).",
             "See what the others say; start all with one torchrun.",
         ) from error
     ranks = Ranks(place, mesh, own)
@@ -240,14 +251,14 @@ def told_when_lost() -> Iterator[None]:
             raise known from error
         raise StateError(
             "ranks-lost",
-            f"Another process of this trainer ended, or did not answer in time ({_first_line(error)}).",
-            "See its log; start all of them again: the trainer takes up from its last whole round.",
+            f"Another process of this node ended, or did not answer in time ({_first_line(error)}).",
+            "See its log; start all of them again: the node takes up from its last whole round.",
         ) from error
 
 
 def _lost(why: str) -> UnavailableError:
     return UnavailableError(
-        "leader-lost", f"The trainer's first process (rank 0) is gone: {why}.", "See its log; start all of them again."
+        "leader-lost", f"The node's first process (rank 0) is gone: {why}.", "See its log; start all of them again."
     )
 
 

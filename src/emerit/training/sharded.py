@@ -214,7 +214,7 @@ class Leader:
     def _together(self) -> Iterator[None]:
         if self._is_lost:
             raise StateError(
-                "ranks-lost", "Another process of this trainer ended, or did not answer in time.", "Start all again."
+                "ranks-lost", "Another process of this node ended, or did not answer in time.", "Start all again."
             )
         try:
             with told_when_lost():

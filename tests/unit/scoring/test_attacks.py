@@ -83,12 +83,12 @@ class Arena:
     consensus: dict[int, int]
 
     @classmethod
-    def open(cls) -> Arena:
+    def open(cls, seed: int = 7) -> Arena:
         workers = range(len(HONEST) + 1)
         return cls(
             data=corpus(),
             values=initial_values(MODEL, b"attacks"),
-            random=np.random.default_rng(7),
+            random=np.random.default_rng(seed),
             model=FlatModel(MODEL),
             trainers=[InnerTrainer(MODEL, TRAINING, bytes([worker])) for worker in workers],
             feedback=[ErrorFeedback(TRAINING.error_feedback_decay) for _ in workers],
@@ -96,7 +96,7 @@ class Arena:
             consensus={},
         )
 
-    def play(self, number: int, *, split: bool = False) -> Played:
+    def play(self, number: int, *, split: bool = False, crowded: bool = False) -> Played:
         """One round; the Sybils' worker trains on the first one's data. With `split` they send its two halves."""
         order = self.random.permutation(len(self.data))
         assigned = [order[slot * ASSIGNED : (slot + 1) * ASSIGNED] for slot in range(7)]
@@ -108,7 +108,7 @@ class Arena:
         for worker, buffer in enumerate(dense):
             self.feedback[worker].subtract(compress(buffer, CHUNK, K)[1])
         played = self._score(updates, assigned, self._evaluation(order))
-        if number == CROWDED_ROUND:
+        if number == CROWDED_ROUND and crowded:
             played.crowded = self._crowded(updates, assigned, order)
         admitted = [updates[slot] for slot in updates if played.verdict(slot).weight_value >= 1]
         self.values = apply_aggregate(self.values, *aggregate(admitted, DEMO.outer))
@@ -146,7 +146,7 @@ class Arena:
         self.model.load(to_float(self.values))
         before = self.model.flat.numpy().tobytes()
         own = {slot: self.data[assigned[slot]] for slot in updates}
-        measured = evaluate_round(self.model, clipped, tokens, own, SCORING, DEMO.outer, trust=self.consensus)
+        measured = evaluate_round(self.model, clipped, tokens, own, SCORING, DEMO.outer, consensus=self.consensus)
         after = self.model.flat.numpy().tobytes()
         clusters = find_clusters(clipped, self.consensus, CHUNK, K)
         order = {slot: slot for slot in updates}
@@ -158,7 +158,7 @@ class Arena:
 def rounds() -> list[Played]:
     single_thread()
     arena = Arena.open()
-    return [arena.play(number, split=number == ROUNDS - 1) for number in range(ROUNDS)]
+    return [arena.play(number, split=number == ROUNDS - 1, crowded=True) for number in range(ROUNDS)]
 
 
 def share_of_an_honest_reward(played: Played, slots: tuple[int, ...]) -> float:

@@ -14,8 +14,9 @@ from emerit.errors import StateError
 from emerit.model import FlatModel
 from emerit.protocol import minifloat
 from emerit.protocol.presets import PRESETS
-from emerit.scoring.evaluate import CommonStep, Trial, evaluate_round, health, trial_step
+from emerit.scoring.evaluate import CommonStep, OneDevice, Trial, common_step, evaluate_round, health, trial_step
 from emerit.scoring.losses import sequence_losses
+from emerit.scoring.measurement import Measurement
 from emerit.training.state import initial_values, to_float
 
 TINY = PRESETS["tiny"]
@@ -102,6 +103,37 @@ def test_gaps_are_adjusted_by_the_common_step_from_four_contributions_on() -> No
         assert (item.random_gain, item.own_gain) == (same.random_gain, same.own_gain)
 
 
+def test_whom_the_last_consensus_paid_makes_the_common_step() -> None:
+    updates = {slot: sparse(gradient(text(4, slot))) for slot in range(4)}
+    crowd = updates | {slot: sparse(gradient(text(4, 50 + slot))) for slot in range(4, 13)}
+    paid = dict.fromkeys(range(4), 9)
+    alone = common_step(updates, paid, TINY.scoring, TINY.outer)
+    amid = common_step(crowd, paid | {4: 1}, TINY.scoring, TINY.outer)
+    assert alone is not None and amid is not None
+    assert all(np.array_equal(first, second) for first, second in zip(alone.step, amid.step, strict=True))
+    assert alone.members == amid.members == set(range(4))
+    everybody = common_step(crowd, {}, TINY.scoring, TINY.outer)
+    assert everybody is not None and len(everybody.step[0]) > len(alone.step[0])
+    assert common_step(crowd, {0: 9, 1: 9, 2: 9}, TINY.scoring, TINY.outer) is None
+    assert common_step({0: updates[0]}, paid, TINY.scoring, TINY.outer) is None
+
+
+def test_what_the_common_step_takes_of_its_members_gaps_is_given_back() -> None:
+    item = Measurement(1, 0.1, 0.01, 0.2, 0.01, adjusted=(0.06, 0.02))
+    common = CommonStep((np.array([0]), np.array([1.0])), frozenset(range(4)))
+    assert common.given_back(item).adjusted == pytest.approx((0.08, 0.08 / 3))
+    assert common.given_back(replace(item, slot=5)).adjusted == (0.06, 0.02)
+    assert common.given_back(replace(item, adjusted=None)).adjusted is None
+
+
+def test_base_losses_that_are_known_are_not_computed_again() -> None:
+    updates = {slot: sparse(gradient(text(4, slot))) for slot in range(4)}
+    own = dict.fromkeys(updates, OWN)
+    found = evaluate_round(start(), updates, RANDOM, own, TINY.scoring, TINY.outer)
+    again = evaluate_round(start(), updates, RANDOM, own, TINY.scoring, TINY.outer, base_losses=found.base_losses)
+    assert again.measurements == found.measurements and again.base_losses is found.base_losses
+
+
 def test_an_update_that_overshoots_gains_at_the_trial_step_and_loses_at_the_whole_one() -> None:
     update = sparse(gradient(OWN))
     large = replace(update, scales=(update.scales + 8 * 256).astype(np.uint16))
@@ -177,8 +209,8 @@ def test_a_common_step_without_a_finite_loss_leaves_the_plain_gap() -> None:
     model, update = start(), sparse(gradient(OWN))
     before = model.flat.numpy().tobytes()
     plain = evaluate_round(model, {0: update}, RANDOM, {0: OWN}, TINY.scoring, TINY.outer)
-    broken = CommonStep(np.array([0]), np.array([np.inf]), frozenset(range(4)))
-    trial = Trial(model, RANDOM, plain.base_losses, broken, TINY.scoring, TINY.outer)
-    assert trial.measure(0, update, OWN) == plain.measurements[0]
+    bench = OneDevice(model, TINY.scoring, TINY.outer)
+    bench.begin(RANDOM, (np.array([0]), np.array([np.inf])), plain.base_losses)
+    assert bench.measure([Trial(0, update, OWN)]) == [plain.measurements[0]]
     assert plain.measurements[0].finite
     assert model.flat.numpy().tobytes() == before

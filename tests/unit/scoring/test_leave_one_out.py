@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 
 from emerit.codec import SparseUpdate
 from emerit.codec.update import UNIT
+from emerit.errors import RefusedError
 from emerit.model import FlatModel
 from emerit.protocol.manifest import OuterSpec
 from emerit.scoring import reasons
 from emerit.scoring.gap import GapReference
 from emerit.scoring.history import ScoreHistory, Standing
-from emerit.scoring.leave_one_out import LOWEST, LeaveOneOut, exclude, leave_one_out
+from emerit.scoring.leave_one_out import LOWEST, Harm, LeaveOneOut, exclude, leave_one_out
 from emerit.scoring.vector import evidence_bytes
 from emerit.scoring.weights import RoundScores, Verdict
 from emerit.training.state import ModelState, initial_values, to_float
@@ -152,3 +154,33 @@ def test_the_guilty_get_nothing_and_start_from_the_bottom() -> None:
     assert after.history.of(0) == good
     assert [after.history.of(slot) for slot in (1, 2, 3)] == [LOWEST] * 3
     assert LOWEST.balance < TINY.scoring.balance_floor
+
+
+FOUND = LeaveOneOut(7, Harm(0.5, 0.01), {3: Harm(0.4, 0.02), 12: Harm(-0.1, 0.0)}, (3,), False)
+
+
+def test_what_was_found_comes_back_from_evidence() -> None:
+    assert LeaveOneOut.from_dict(json.loads(evidence_bytes(FOUND.to_dict()))) == FOUND
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"round": True},
+        {"complete": 1},
+        {"harm": "0.5"},
+        {"harm_se": 1e10},
+        {"members": []},
+        {"members": {"x": [0.1, 0.1]}},
+        {"members": {"3": [0.1]}},
+        {"members": {"3": [0.1, None]}},
+        {"guilty": {}},
+        {"guilty": [None]},
+        {"more": 1},
+    ],
+)
+def test_a_finding_in_another_format_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(RefusedError, match="evidence-invalid"):
+        LeaveOneOut.from_dict(FOUND.to_dict() | change)
+    with pytest.raises(RefusedError, match="evidence-invalid"):
+        LeaveOneOut.from_dict(None)

@@ -7,9 +7,7 @@ vector: its relative error stays below `DELTA_TOLERANCE`.
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,55 +20,22 @@ from emerit.errors import UsageError
 from emerit.training.distributed import Place, place_from_environment
 from emerit.training.sharded import refuse_muon
 from emerit_node.worker import HonestWorker
+from tests.unit.training.ranks import WAIT_SECONDS, ended, environment, start_ranks
 from tests.unit.training.ranks_program import RUN, SECRET, play
 
 DELTA_TOLERANCE = 1e-5
 LOSS_TOLERANCE = 1e-6
 KEPT_SHARE = 0.999
-WAIT_SECONDS = 240.0
 PROGRAM = "tests.unit.training.ranks_program"
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def environment(rank: int, size: int, port: int) -> dict[str, str]:
-    """What torchrun gives a process."""
-    given = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-    paths = os.pathsep.join(path for path in sys.path if path)
-    texts = {name: str(value) for name, value in given.items()}
-    return {**os.environ, **texts, "MASTER_ADDR": "127.0.0.1", "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""}
-
-
-def start_ranks(folder: Path, mode: str) -> list[subprocess.Popen[str]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", PROGRAM, str(folder), mode],
-            env=environment(rank, 2, port),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-
-
-def ended(process: subprocess.Popen[str]) -> str:
-    """Wait for the end of a process and return what it said."""
-    try:
-        out, err = process.communicate(timeout=WAIT_SECONDS)
-    finally:
-        process.kill()
-    return out + err
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of the same rounds by one process and by two."""
     made = tmp_path_factory.mktemp("ranks")
-    ranks = start_ranks(made, "rounds")
+    ranks = start_ranks(PROGRAM, made, "rounds")
     said = [ended(process) for process in ranks]
     assert [process.returncode for process in ranks] == [0, 0], said
     (made / "one").mkdir()
@@ -130,7 +95,7 @@ def test_one_process_takes_up_what_two_have_saved(folder: Path) -> None:
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_no_process_outlives_a_killed_one(tmp_path: Path, victim: int) -> None:
-    ranks = start_ranks(tmp_path, "forever")
+    ranks = start_ranks(PROGRAM, tmp_path, "forever")
     try:
         assert ranks[0].stdout is not None
         assert "1\n" in ranks[0].stdout, "a round is done; the iterator ends with the process"

@@ -98,6 +98,7 @@ class Client:
         self.lose_next_answer = False
         self.events: list[Callable[[], None]] = []
         self.settled_rounds: list[Any] = []
+        self.reveals_by_round: dict[int, list[int]] = {}
 
     def status(self) -> Status:
         if self.events:
@@ -157,6 +158,9 @@ class Client:
 
     def commits(self, number: int) -> list[Any]:
         return [SimpleNamespace(slot=slot) for slot in range(6)]
+
+    def weight_reveals(self, number: int) -> list[Any]:
+        return [SimpleNamespace(slot=slot) for slot in self.reveals_by_round.get(number, [])]
 
     def members_in(self, number: int) -> Members:
         lanes = tuple(100 if slot == SLOT else 0 for slot in range(16))

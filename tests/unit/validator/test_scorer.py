@@ -18,7 +18,9 @@ from emerit.scoring.sample import CERTAIN, Sample
 from emerit.training.state import to_float
 from emerit_validator.inquest import FILE, Exclusions, Suspects
 from emerit_validator.intake import Intake
-from emerit_validator.scorer import RoundSeeds, Scored, Scorer, by_slot, load_history
+from emerit_validator.scorer import Scorer, by_slot, load_history
+from emerit_validator.seeds import RoundSeeds
+from emerit_validator.weighing import Scored
 from tests.unit.validator.stage import ROOT, VALUES, Client, Store, context, loop, update
 
 SLOTS = 6
@@ -233,7 +235,7 @@ def bench_scored(bench: Bench) -> Scored:
 
 def test_a_state_without_a_finite_loss_is_voted_back_too(bench: Bench) -> None:
     bench.state.values, bench.state.previous = damaged(), VALUES
-    model, good = bench.scorer.model, to_float(VALUES)[0]
+    model, good = bench.scorer.measuring.model, to_float(VALUES)[0]
     model.module.register_forward_hook(
         lambda _module, _inputs, logits: logits * (1.0 if model.flat[0] == good else math.nan)
     )
@@ -264,7 +266,8 @@ def test_who_made_an_aggregate_harmful_is_shut_out_for_the_stated_rounds(bench: 
     last = 4 + bench.scorer.context.manifest.rollback.exclusion_rounds - 1
     again = Scorer(bench.scorer.context, bench.scorer.dataset, tmp_path)
     assert again.exclusions.until == {OWNERS[3]: last}
-    assert again.exclusions.slots(last, {7: OWNERS[3], 3: 99}) == [7] and not again.exclusions.slots(last + 1, OWNERS)
+    assert again.exclusions.by_slot(last, {7: OWNERS[3], 3: 99}) == {7: last}
+    assert not again.exclusions.by_slot(last + 1, OWNERS)
     bench.scorer = again
     later = bench.score(seeds=dataclasses.replace(SEEDS, round=last))
     after = bench.score(seeds=dataclasses.replace(SEEDS, round=last + 1))

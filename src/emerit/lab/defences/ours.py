@@ -53,7 +53,7 @@ class Ours(Defence):
             seed=seen.arena.eval_seed(seen.number),
             earlier=self._earlier(seen),
         )
-        self.recent.keep(seen.number, updates)
+        self.recent.keep(seen.number, seen.updates)
         measured = evaluate_round(
             model,
             updates,
@@ -62,7 +62,7 @@ class Ours(Defence):
             manifest.scoring,
             manifest.outer,
             base_losses=self._rollback.base,
-            trust=seen.trust,
+            consensus=seen.trust,
         )
         scores = score_round(
             measured.measurements,
