@@ -84,7 +84,9 @@ class Graph:
             RefusedError: `graph-edge`, `graph-weight`, `graph-empty`.
         """
         if not isinstance(edges, Iterable):
-            raise RefusedError("graph-edge", f"{edges!r} is no list of edges.", "Give triples, each an edge.")
+            raise RefusedError(
+                "graph-edge", f"{edges!r} is no list of edges.", "Give [source, target, weight] triples."
+            )
         together: dict[tuple[Node, Node], list[float]] = {}
         known: dict[Node, None] = {_node(node, "a node"): None for node in nodes}
         own = 0
