@@ -111,20 +111,22 @@ class SampledNecks:
         self._size, self._ego = size, ego
         self._hits = np.zeros(size, dtype=np.int64)
         self._keys = np.zeros(0, dtype=np.int64)
-        self._times = np.zeros(0)
+        self._times: Places = np.zeros(0, dtype=np.int64)
 
     def add(self, found: Trace) -> None:
         """Count a batch of walks."""
         self._hits += np.bincount(found.node[first_visits(found)], minlength=self._size)
         for keys, times in pair_counts(found, self._ego):
             self._keys, place = np.unique(np.concatenate([self._keys, keys]), return_inverse=True)
-            self._times = np.bincount(place, np.concatenate([self._times, times]), len(self._keys))
+            upto = np.zeros(len(self._keys), dtype=np.int64)
+            np.add.at(upto, place, np.concatenate([self._times, times]))
+            self._times = upto
 
     def necks(self, threshold: float) -> Necks:
         """Return the necks of all that was counted."""
         size, ego, hits, keys, times = self._size, self._ego, self._hits, self._keys, self._times
         goals = keys % size
-        largest = np.zeros(size)
+        largest = np.zeros(size, dtype=np.int64)
         np.maximum.at(largest, goals, times)
         through = np.full(size, -1, dtype=np.int64)
         best = times == largest[goals]

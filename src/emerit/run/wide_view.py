@@ -144,7 +144,7 @@ def wide_reputation(
 
 
 def _threshold(staked: int, spec: ReputationParams) -> float:
-    """Return from which neck on a node is cut: as on the seed graph, only a whole one while validators are few."""
+    """Return from which neck on a node is cut: while validators are few a whole one, where the seed graph has none."""
     if staked < spec.neck_min_validators:
         return 1.0
     return min(1.0, max(_LEAST_THRESHOLD, spec.neck_threshold_ppb / PPB))

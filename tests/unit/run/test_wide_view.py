@@ -147,7 +147,7 @@ def test_a_newcomer_and_an_empty_run_have_nothing() -> None:
 
 
 def test_connectivity_waits_for_enough_validators() -> None:
-    """With three validators only who hangs on one other entirely is cut, as on the seed graph."""
+    """With three validators only who hangs on one other entirely is cut."""
     rows = [(300, 0, 0, 0, 0, 0), (300, 0, 0, 0, 0, 0), (300, 300, 0, 0, 0, 0)]
     alone = wide_reputation(view([settled(0, rows=rows)], {}), MEMBERS[1], None, REPUTATION)
     assert alone["reputation"] == 0  # the median is 0, so nothing is confirmed
