@@ -51,7 +51,7 @@ def lab_preset() -> Preset:
             inner_steps=20,
             batch_sequences=8,
             assigned_sequences=40,
-            learning_rate=4e-3,
+            learning_rate=2e-3,
             warmup_steps=20,
         ),
         outer=replace(base.outer, divisor_floor=3),

@@ -317,8 +317,8 @@ class RollbackSpec(_Checked):
     aggregated for `exclusion_rounds` rounds.
     """
 
-    limit_nats: Annotated[float, Bounded(0.0, 100.0)] = 0.1
-    exclusion_rounds: Annotated[int, Bounded(0, _UINT32)] = 20
+    limit_nats: Annotated[float, Bounded(0.0, 100.0)] = 0.4
+    exclusion_rounds: Annotated[int, Bounded(0, _UINT32)] = 3
 
     def limit_units(self, loss_unit: float) -> int:
         """Return the limit in units of `loss_unit` nats, as the health lane counts; 0 is never."""
