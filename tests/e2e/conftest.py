@@ -7,12 +7,20 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from emerit.devnet.processes import free_ports, start
 from emerit.protocol.types import Phase
 from tests.e2e.network import Network, get
 
 ROUNDS = 3
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """A command that runs in this process logs to the streams of its test; the next test has its own."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
