@@ -187,7 +187,11 @@ class TrainerNode:
         self.ledger.refuse_final_fault()
 
     def resolve(self, pending: Pending) -> None:
-        """After a round: what was not applied returns to the error feedback, unless an aggregate was taken back."""
+        """After a round: what nobody judged or had room for returns to the error feedback.
+
+        What was refused does not: sent again together with new work, it would make that look like less. Nothing does
+        after an aggregate was taken back.
+        """
         chain = self.context.client.state_chain()
         place = next((place for place, item in enumerate(chain) if item.round == pending.round), None)
         if place is not None and self.took_back(chain, place):
@@ -196,10 +200,12 @@ class TrainerNode:
             clear_pending(self.folder)
             return
         settled = place is not None
-        applied = settled and self.entry.slot in self.ledger.aggregated(
-            self.ledger.data(pending.round), self.context.manifest.outer.max_aggregated
-        )
-        if not applied:
+        applied = refused = False
+        if settled:
+            data, most = self.ledger.data(pending.round), self.context.manifest.outer.max_aggregated
+            applied = self.entry.slot in self.ledger.aggregated(data, most)
+            refused = self.ledger.refused(data, self.entry.slot)
+        if not (applied or refused):
             expected = self.expectation(pending.round, pending.base_state_root)
             _, update = decode_blob(pending.payload, expected, len(pending.payload))
             self.worker.returned(pending.round, update)

@@ -43,6 +43,7 @@ from emerit.scoring.leave_one_out import LeaveOneOut
 from emerit.scoring.recent import ROUNDS, paid_before
 from emerit.scoring.similarity import AGGREGATE, Earlier, find_clusters
 from emerit.scoring.take_back import votes_to_take_back
+from emerit.scoring.trust import trusted
 from emerit_validator.guilt import Accused, as_far_as, guilt_differences
 from emerit_validator.history_check import (
     exclusion_differences,
@@ -55,7 +56,7 @@ from emerit_validator.measuring import Look, Measured, Measuring
 from emerit_validator.recent import last_aggregate
 from emerit_validator.recorded import Blobs, Statement, fetch_statement, recorded_view, unjudged_view
 from emerit_validator.seeds import RoundSeeds, round_seeds
-from emerit_validator.weighing import Figures, Recorded, Scored, trusted, weigh
+from emerit_validator.weighing import Figures, Recorded, Scored, weigh
 
 Tell = Callable[[str], None]
 SHOWN: Final = 20

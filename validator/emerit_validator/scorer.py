@@ -22,12 +22,13 @@ from emerit.scoring.leave_one_out import LeaveOneOut
 from emerit.scoring.recent import Recent
 from emerit.scoring.similarity import find_clusters
 from emerit.scoring.take_back import votes_to_take_back
+from emerit.scoring.trust import trusted
 from emerit_validator.inquest import Exclusions, Suspects, shut_out_until
 from emerit_validator.intake import Intake
 from emerit_validator.measuring import BenchFactory, Look, Measuring
 from emerit_validator.recent import last_aggregate
 from emerit_validator.seeds import RoundSeeds
-from emerit_validator.weighing import Figures, Scored, trusted, weigh
+from emerit_validator.weighing import Figures, Scored, weigh
 
 log = structlog.get_logger("emerit.validator")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -81,19 +81,14 @@ class Figures:
     found: LeaveOneOut | None = None
 
 
-def trusted(last_consensus: Mapping[int, int], shut_out: Collection[int]) -> dict[int, int]:
-    """Return the last consensus weights without those that are shut out: they tell nobody what is usual."""
-    return {slot: weight for slot, weight in last_consensus.items() if slot not in shut_out}
-
-
 def weigh(
     manifest: Manifest, seeds: RoundSeeds, taken: Taken, last_consensus: Mapping[int, int], figures: Figures
 ) -> Scored:
     """Weigh a round; a pure function of its arguments, without the model.
 
     What was accepted and is not in `figures.measured` is abstained from. Where the last aggregate did harm, it is the
-    vote to take that back, and nothing measured counts. `last_consensus` is `trusted`. Raises as `weight_vector`,
-    `evidence_bytes`.
+    vote to take that back, and nothing measured counts. `last_consensus` is what `emerit.scoring.trust.trusted` left.
+    Raises as `weight_vector`, `evidence_bytes`.
     """
     if figures.harm is not None and votes_to_take_back(figures.harm, manifest):
         return _vote_to_take_back(manifest, seeds, taken, figures)

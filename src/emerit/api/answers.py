@@ -145,12 +145,18 @@ class Verdict(Answer):
     se: float | None
     own: float | None = Field(description="the same on its own assigned sequences")
     own_se: float | None
-    gap: float | None
+    whole: float | None = Field(
+        description="as `s`, at the whole step times the trial fraction; the lesser is paid"
+    )
+    first_order: float | None = Field(description="what the gradient alone says of it; it pays nobody")
+    gap: float | None = Field(description="what it gained more on its own sequences than on random ones")
     gap_se: float | None
-    gap_factor: float | None
-    b: float | None
-    score: float | None
+    gap_mean: float | None = Field(description="the same over its last rounds")
+    gap_factor: float | None = Field(description="what part of its pay the gaps leave it")
+    b: float | None = Field(description="moving average of the gap's sign, -1 to 1")
+    score: float | None = Field(description="the gain over its last rounds, nats a token")
     score_se: float | None
+    share: float | None = Field(description="how likely it was to be measured; the measured are paid by its inverse")
     cluster: int | None
 
 

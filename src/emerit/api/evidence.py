@@ -20,14 +20,12 @@ from emerit.indexer.index import Index
 from emerit.protocol.feedback import Feedback
 from emerit.protocol.types import ContributionReveal, WeightReveal
 from emerit.run.wide_view import feedback_in
-from emerit.scoring.evidence import read_evidence
+from emerit.scoring.evidence import FIGURES, read_evidence
 
 log = structlog.get_logger("emerit.api")
 
 FIRST_PAUSE_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 600.0
-
-FIGURES: Final = ("s", "se", "own", "own_se", "gap", "gap_se", "gap_factor", "b", "score", "score_se")
 
 Fetch = Callable[[str, bytes], bytes]
 T = TypeVar("T")

@@ -19,13 +19,13 @@ from emerit.api.answers import (
     Verdict,
 )
 from emerit.api.digest import NOT_ACTIVE, Opinion, Part, RoundDigest, why
-from emerit.api.evidence import FIGURES
 from emerit.api.snapshot import Snapshot
 from emerit.indexer.chronicle import SettledHeader
 from emerit.indexer.rows import printable
 from emerit.protocol.records import AbiRecord
 from emerit.protocol.settlement_tree import payable
 from emerit.protocol.types import NEVER, ContributionReveal, Fault, Header, RegistryEntry, Role
+from emerit.scoring.evidence import FIGURES
 
 _NUMBER_BITS: Final = 32
 

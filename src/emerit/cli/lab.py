@@ -37,7 +37,7 @@ def run(
     fraction: FractionOption = 0.3,
     defence: Annotated[str, typer.Option(help="Its name (emerit lab list), or module:Class of your own")] = "ours",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result")] = 0,
-    rounds: RoundsOption = 16,
+    rounds: RoundsOption = 20,
     trainers: TrainersOption = 10,
     validators: ValidatorsOption = 10,
     preset: PresetOption = "lab",
@@ -148,7 +148,7 @@ def report(
         list[str] | None, typer.Option(help="Compare with this defence only; may be given several times")
     ] = None,
     fraction: FractionOption = 0.3,
-    rounds: RoundsOption = 16,
+    rounds: RoundsOption = 20,
     trainers: TrainersOption = 10,
     validators: ValidatorsOption = 10,
     preset: PresetOption = "lab",

@@ -297,7 +297,7 @@ class Play:
         blob = encode_aggregate(number, size, positions, deltas)
         step = decode_aggregate(blob, size, _MOST_AGGREGATE_BYTES, number)
         for slot, machine in self.cast.workers.items():
-            if slot not in slots:
+            if slot not in slots and not settlement.consensus.refused(slot):
                 machine.returned(number, self._sent[slot])
         self.before = self.state.values
         self.state, self.last = LastStep.take(

@@ -15,6 +15,7 @@ from emerit.protocol.consensus import Consensus, aggregated_slots
 from emerit.scoring.leave_one_out import LeaveOneOut, exclude, leave_one_out
 from emerit.scoring.losses import sequence_losses
 from emerit.scoring.take_back import capped, harm_done, take_back_vector, take_back_verdicts, votes_to_take_back
+from emerit.scoring.trust import trusted
 from emerit.scoring.weights import RoundScores
 from emerit.training.state import ModelState, to_float
 
@@ -57,8 +58,7 @@ class Rollback:
 
     def trusted(self, seen: Seen) -> Seen:
         """Return the round without any trust in those that are shut out."""
-        shut_out = self._shut_out(seen.number)
-        return replace(seen, trust={slot: weight for slot, weight in seen.trust.items() if slot not in shut_out})
+        return replace(seen, trust=trusted(seen.trust, self._shut_out(seen.number)))
 
     def judged(self, number: int, scores: RoundScores) -> RoundScores:
         """Return the scores with nothing for those that are shut out."""

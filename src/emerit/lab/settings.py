@@ -33,7 +33,7 @@ class Settings:
     fraction: float = 0.3
     defence: str = OURS
     seed: int = 0
-    rounds: int = 16
+    rounds: int = 20
     trainers: int = 10
     validators: int = 10
     idle: int = 0

@@ -111,6 +111,10 @@ class Consensus:
         """W: the sum of all payable weights."""
         return sum(payable(weight) for weight in self.weights)
 
+    def refused(self, slot: int) -> bool:
+        """Whether a trainer slot's contribution was judged, by two thirds of the stake, to be worth nothing."""
+        return slot < len(self.weights) and self.covered[slot] and self.weights[slot] == 0
+
 
 def reach_consensus(votes: Votes) -> Consensus:
     """Return the consensus of a round's votes; see the module's text for the rule."""

@@ -310,6 +310,10 @@ class Ledger:
         weights = tuple(weight if slot in revealed else 0 for slot, weight in enumerate(consensus.weights))
         return aggregated_slots(replace(consensus, weights=weights), max_aggregated)
 
+    def refused(self, data: RoundData, slot: int) -> bool:
+        """Return whether two thirds of the stake judged what a trainer slot revealed to be worth nothing."""
+        return any(item.slot == slot for item in data.contributions) and _consensus(data).refused(slot)
+
     # ---- claims
 
     def claimable_entry(self) -> SettledEntry:

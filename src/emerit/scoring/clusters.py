@@ -47,9 +47,14 @@ class Threshold:
     spread: float | None
     limit: float
 
+    @property
+    def near_identity(self) -> float:
+        """Two thirds of the way from the usual level to identity; -inf where no level is known."""
+        return -math.inf if self.median is None else self.median + COPY_SHARE * (1 - self.median)
+
     def is_near_identity(self, value: float) -> bool:
-        """Whether a figure is two thirds or more of the way from the usual level to identity; True where none is."""
-        return self.median is None or value >= self.median + COPY_SHARE * (1 - self.median)
+        """Whether a figure is so far from the usual level; True where none is known."""
+        return value >= self.near_identity
 
 
 _NOTHING: Final = Threshold(None, None, 1.0)

@@ -11,15 +11,16 @@ from emerit.protocol.strangers_json import read_json
 
 MAX_EVIDENCE_BYTES: Final = 1 << 20
 _CODE = re.compile(r"[a-z0-9-]{1,64}")
-_FIGURES = ("s", "se", "own", "own_se", "gap", "gap_se", "gap_factor", "b", "score", "score_se", "first_order")
+_OF_THE_ROUND: Final = ("s", "se", "own", "own_se", "whole", "first_order", "gap", "gap_se")
+FIGURES: Final = (*_OF_THE_ROUND, "gap_mean", "gap_factor", "b", "score", "score_se", "share")
+"""What evidence may have of a trainer in figures; `emerit.scoring.vector.evidence` says what they are."""
 
 
 def read_evidence(data: bytes) -> dict[str, Any]:
     """Return evidence whose shape can be relied on.
 
-    `trainers` maps slots (decimal text) to records with the figures `s`, `se`, `own`, `own_se`, `gap`, `gap_se`,
-    `gap_factor`, `b`, `score`, `score_se`, `first_order` (finite numbers or None), `cluster` (int or None) and
-    `reason` (a code).
+    `trainers` maps slots (decimal text) to records with the `FIGURES` (finite numbers or None), `cluster` (int or None)
+    and `reason` (a code).
 
     Raises:
         RefusedError: `evidence-invalid`.
@@ -43,7 +44,7 @@ def _check(slot: str, view: dict[str, Any]) -> None:
     cluster = view.setdefault("cluster", None)
     if cluster is not None and type(cluster) is not int:
         raise _invalid(f"slot {slot} has a cluster that is no number")
-    for name in _FIGURES:
+    for name in FIGURES:
         value = view.setdefault(name, None)
         if value is not None and (type(value) not in (int, float) or not math.isfinite(value)):
             raise _invalid(f"slot {slot} has a figure {name} that is no finite number")

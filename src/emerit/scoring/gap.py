@@ -2,8 +2,9 @@
 
 The gap (own minus random gain) of a trainer is noise in a run's first rounds, when everything learns the same, and
 clear later. So the factor of a round's pay holds the gap of this round against the round's usual one, and the
-discounted mean of a trainer's gaps against the usual mean, each the more strictly the clearer the usual one is, and
-takes the lesser. The mean is clear first; this round's ends the pay of whoever stops to work.
+discounted mean of a trainer's gaps against the usual mean. Refused is what is far below either, the more strictly the
+clearer the usual one is; what is paid is in proportion to what the mean lets expect. The mean is clear first; this
+round's ends the pay of whoever stops to work.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from emerit.protocol.manifest import ScoringSpec
 from emerit.scoring.history import Standing
 from emerit.scoring.measurement import Measurement, weighted_median
 from emerit.scoring.trust import say
 
-CLEAR_Z: Final = 3.5
+CLEAR_Z: Final = 4.0
+LEAST_SHARE: Final = 0.02
 NEGATIVE_Z: Final = 2.0
 GAIN_CAP: Final = 1.25
 GAIN_Z: Final = 2.0
@@ -34,20 +37,32 @@ class Usual:
     def clear(self) -> bool:
         """Whether the usual gap is well above one trainer's measuring error.
 
-        At the limit of 3.5 errors an honest gap falls below a quarter of the usual one once in two hundred times.
+        At the limit of 4 errors an honest gap falls below a quarter of the usual one once in 740 times.
         """
         return self.value is not None and self.value > 0 and self.value >= CLEAR_Z * self.error
 
-    def share(self, gap: float, floor: float, error: float) -> float:
+    def lenient(self, gap: float, floor: float, error: float) -> float:
         """Return min(1, (gap + doubt) / usual), and 0 below `floor`; 1 where nothing is usual.
 
-        The doubt is what the usual gap lacks to be clear of a trainer's `error`: where it is above 3.5 errors there is
+        The doubt is what the usual gap lacks to be clear of a trainer's `error`: where it is above 4 errors there is
         none, and of less than one error it leaves next to nothing of the test.
         """
         if self.value is None or self.value <= 0:
             return 1.0
         ratio = (gap + max(0.0, CLEAR_Z * error - self.value)) / self.value
         return 0.0 if ratio <= 0 or ratio < floor else min(1.0, ratio)
+
+    def expected(self, gap: float, error: float) -> float:
+        """Return the estimate, in [`LEAST_SHARE`, 1], of what share of the usual gap u there is behind a measured one.
+
+        1 + (gap / u - 1) * u^2 / (u^2 + error^2): drawn from what was measured towards the usual one by how little was
+        learned (James and Stein, 1961; Efron and Morris, JASA 70, 1975, with u for the spread of trainers). Where u is
+        two errors, who has no gap is paid a fifth on average; where it is four, next to nothing.
+        """
+        if self.value is None or self.value <= 0:
+            return 1.0
+        learned = 1 / (1 + (error / self.value) ** 2)
+        return max(LEAST_SHARE, min(1.0, 1 + (gap / self.value - 1) * learned))
 
 
 @dataclass(frozen=True)
@@ -95,19 +110,22 @@ class GapReference:
         usual = max(0.0, self.gain)
         return max(GAIN_CAP * usual, usual + GAIN_Z * self.gain_error)
 
-    def factor(self, measurement: Measurement, standing: Standing, floor: float) -> float:
+    def factor(self, measurement: Measurement, standing: Standing, spec: ScoringSpec) -> float:
         """Return the share of its pay, in [0, 1], that a contribution's gap leaves it; `standing` includes this round.
 
-        A mean that is known less well than usual, as a newcomer's is, has the more doubt, up to that of one round.
-        Where neither usual gap is clear, a gap that is below zero by more than two of its errors leaves nothing.
+        Neither gap may be below `spec.gap_floor` of the usual one with all doubt added, and what is paid is at most
+        what each leaves then and what the mean lets expect. A mean of fewer rounds than usual, as a newcomer's is, is
+        known less well, by as much as rounds of usual error would be: whoever sends noise gains no doubt by it. Where
+        neither usual gap is clear, a gap that is below zero by more than two of its errors leaves nothing.
         """
         if not (self.round.clear or self.mean.clear) and measurement.gap < -NEGATIVE_Z * measurement.gap_se:
             return 0.0
-        error = min(standing.gap_se, self.round.error)
-        return min(
-            self.round.share(measurement.gap, floor, self.round.error),
-            self.mean.share(standing.gap, floor, max(error, self.mean.error)),
-        )
+        this_round = self.round.lenient(measurement.gap, spec.gap_floor, self.round.error)
+        if not standing.rounds_sum:
+            return this_round
+        error = max(self.mean.error, self.round.error * standing.error_share(spec.history_decay))
+        of_all = self.mean.lenient(standing.gap, spec.gap_floor, error)
+        return min(this_round, of_all, self.mean.expected(standing.gap, error))
 
     def with_means(self, standings: Mapping[int, Standing], consensus: Mapping[int, int]) -> GapReference:
         """Return the reference with the median of the mean gaps of these standings, by slot."""

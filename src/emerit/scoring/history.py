@@ -51,6 +51,19 @@ class Standing:
         """The standard error of `gap`, in nats per token."""
         return math.sqrt(self.gap_variance_sum) / self.rounds_sum if self.rounds_sum else 0.0
 
+    def error_share(self, decay: float) -> float:
+        """Return the error of a discounted mean of as many measured rounds, in errors of one, in (0, 1].
+
+        sqrt(sum of decay^(2 i)) / sum of decay^i over n rounds, where `rounds_sum` = (1 - decay^n) / (1 - decay).
+        1 before any.
+        """
+        if not self.rounds_sum:
+            return 1.0
+        if decay >= 1:
+            return 1 / math.sqrt(self.rounds_sum)
+        forgotten = max(0.0, 1 - self.rounds_sum * (1 - decay))
+        return math.sqrt((1 - forgotten**2) / (1 - decay**2)) / self.rounds_sum
+
     def after(self, measurement: Measurement, spec: ScoringSpec, most_gain: float = math.inf) -> Standing:
         """Return the standing with one more measured round, in which a gain above `most_gain` counts as that."""
         decay, rate = spec.history_decay, spec.balance_rate

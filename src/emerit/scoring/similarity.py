@@ -297,8 +297,11 @@ class _Against:
         """Return those of the pairs (place, number of the earlier one), all of one kind, that are too much alike."""
         first = self._earlier[pairs[0][1]].vector
         chance = len(first.indices) / max(first.size, 1)
-        overlap = usual.threshold_of({pair: float(self._overlap[pair]) for pair in pairs}, chance).limit
-        cosine = usual.threshold_of({pair: float(self._cosine[pair]) for pair in pairs}, 0.0).limit
+        # Whoever was not in the aggregate has what it holds still to send, and is honestly much more like it.
+        near = self._earlier[pairs[0][1]].slot == AGGREGATE
+        known = [{pair: float(figure[pair]) for pair in pairs} for figure in (self._overlap, self._cosine)]
+        overlap = usual.threshold_of(known[0], chance, near_identity=near).limit
+        cosine = usual.threshold_of(known[1], 0.0, near_identity=near).limit
         tell = 2 * chance <= 1
 
         def alike(pair: tuple[int, int]) -> bool:

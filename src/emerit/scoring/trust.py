@@ -8,6 +8,11 @@ from collections.abc import Collection, Mapping
 from emerit.protocol.settlement_tree import payable
 
 
+def trusted(last_consensus: Mapping[int, int], shut_out: Collection[int]) -> dict[int, int]:
+    """Return the last consensus weights of whoever is not shut out: no others tell what is usual in a round."""
+    return {slot: weight for slot, weight in last_consensus.items() if slot not in shut_out}
+
+
 def say(slots: Collection[int], consensus: Mapping[int, int]) -> dict[int, int]:
     """Return how much each slot's figures count where the usual is asked for.
 

@@ -61,11 +61,13 @@ class Usual:
         say = [float(min(self.weights[a], self.weights[b])) for a, b in pairs]
         return self._learned(levels, say, self.chance if chance is None else chance)
 
-    def threshold_of(self, values: Mapping[tuple[int, int], float], chance: float) -> Threshold:
+    def threshold_of(
+        self, values: Mapping[tuple[int, int], float], chance: float, *, near_identity: bool = False
+    ) -> Threshold:
         """Return the same for a figure of pairs of an update's place and an earlier one's number.
 
-        The limit is halfway from the median to identity: honest work of two rounds differs by more than that of one,
-        most of all where the one before was not applied and is sent again together with new work.
+        The limit is halfway from the median to identity, or `near_identity` (`Threshold.near_identity`): honest work of
+        two rounds differs by more than that of one.
         """
         witnesses = set(self.witnesses)
         known = {pair: value for pair, value in values.items() if pair[0] in witnesses}
@@ -73,7 +75,8 @@ class Usual:
         if learned.median is None:
             return learned
         halfway = learned.median + HIGHEST_SHARE * (1 - learned.median)
-        return Threshold(learned.median, learned.spread, min(halfway, HIGHEST_LIMIT))
+        limit = learned.near_identity if near_identity else halfway
+        return Threshold(learned.median, learned.spread, min(limit, HIGHEST_LIMIT))
 
     def _learned(self, levels: Sequence[float], say: Sequence[float], chance: float) -> Threshold:
         if len(levels) < PAIRS_NEEDED:

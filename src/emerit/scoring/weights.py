@@ -100,7 +100,7 @@ def score_round(
     verdicts = {slot: Verdict(slot, reasons.NOT_REVEALED) for slot in commit_order}
     verdicts |= {slot: Verdict(slot, reasons.UNMEASURED) for slot in unmeasured}
     for slot, item in valid.items():
-        factor = reference.factor(item, standings[slot], spec.gap_floor)
+        factor = reference.factor(item, standings[slot], spec)
         copied = (reasons.DUPLICATE if slot in duplicates else reasons.STALE) if slot in copies else None
         harmful = item.random_gain < reference.harm - HARM_Z * item.random_se or standings[slot].score < 0
         code, weight = _weigh(standings[slot], factor, copied, spec, shares.get(slot, 1.0), harmful=harmful)

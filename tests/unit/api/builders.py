@@ -31,6 +31,7 @@ from emerit.protocol.types import (
     pack_lanes,
 )
 from emerit.run.ledger import SettledEntry
+from emerit.scoring.evidence import FIGURES
 
 RUN = to_checksum_address("0x" + "ab" * 20)
 REPUTATION = reputation_params(preset("demo").reputation, keep_ppb=990_000_000)
@@ -184,7 +185,7 @@ def voided_row(block: int, number: int, attempt: int = 0, fault: Fault = Fault.R
 
 def evidence_record(weights: Sequence[int | None], **reasons: str) -> dict[str, Any]:
     """Checked evidence of one validator; `reasons` by `s` and slot, as in s2="duplicate"."""
-    names = ("se", "own", "own_se", "gap", "gap_se", "gap_factor", "b", "score", "score_se")
+    names = [name for name in FIGURES if name != "s"]
     return {
         "trainers": {
             str(slot): {

@@ -158,7 +158,7 @@ def make_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int]
         node.dataset = run.dataset(folder / "corpus")
         ledger = SimpleNamespace(
             update=lambda: None, refuse_final_fault=lambda: None, fault=None, seen_hash=bytes(32), entries=[],
-            data=lambda number: None, aggregated=lambda data, most: (ENTRY.slot,),
+            data=lambda number: None, aggregated=lambda data, most: (ENTRY.slot,), refused=lambda data, slot: False,
         )  # fmt: skip
         node.ledger = cast(Ledger, ledger)
         return node
@@ -306,6 +306,27 @@ def test_a_diverged_optimiser_stops_the_node(make_node: Callable[[int], TrainerN
     model.register_forward_hook(lambda _module, _inputs, logits: logits * float("inf"))
     with pytest.raises(StateError, match="training-diverged"):
         node.work_ahead(1)
+
+
+@pytest.mark.parametrize(
+    ("applied", "refused", "back"), [(True, False, False), (False, True, False), (False, False, True)]
+)
+def test_only_what_nobody_judged_or_had_room_for_is_sent_again(
+    make_node: Callable[[int], TrainerNode], applied: bool, refused: bool, back: bool
+) -> None:
+    node = make_node(0)
+    play(node)
+    ledger, worker = cast(Any, node.ledger), cast(Recorder, node.worker)
+    ledger.aggregated = lambda data, most: (ENTRY.slot,) if applied else ()
+    ledger.refused = lambda data, slot: refused
+    pending = load_pending(node.folder)
+    assert pending is not None and worker.feedback.buffer is not None
+    expected = node.expectation(pending.round, pending.base_state_root)
+    sent = decode_blob(pending.payload, expected, len(pending.payload))[1].dense()
+    before = worker.feedback.buffer.copy()
+    node.resolve(pending)
+    assert np.array_equal(worker.feedback.buffer, before + sent if back else before)
+    assert load_pending(node.folder) is None
 
 
 @pytest.mark.parametrize("overlap", [0, 1])

@@ -33,6 +33,12 @@ def test_two_thirds_of_all_stake_must_vote() -> None:
     assert reach_consensus(too_little.votes()).covered == (False,)
 
 
+def test_refused_is_what_was_judged_to_be_worth_nothing() -> None:
+    consensus = reach_consensus(Plain((20, 20, 20), ((0, 1, None, 0), (0, 1, None, 0), (0, 1, 0, 5))).votes())
+    assert consensus.weights == (0, 1, 0, 0)
+    assert [consensus.refused(slot) for slot in range(5)] == [True, False, False, True, False]
+
+
 def test_abstaining_on_one_trainer_counts_only_there() -> None:
     assert weights(Plain((10, 10, 10), ((None, 4), (7, 4), (9, 4)))) == (7, 4)
     assert weights(Plain((10, 10, 10), ((None, 4), (None, 4), (9, 4)))) == (0, 4)

@@ -3,11 +3,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from emerit.scoring.gap import GapReference, Usual, gap_reference
+from emerit.protocol.presets import PRESETS
+from emerit.scoring.gap import LEAST_SHARE, GapReference, Usual, gap_reference
 from emerit.scoring.history import Standing
 from tests.unit.scoring.builders import measured
 
+SPEC = PRESETS["demo"].scoring
 CLEAR = GapReference(Usual(0.004, 0.001))
 NEW = Standing()
 
@@ -21,35 +25,66 @@ def standing(gap: float, error: float = 0.001, rounds: float = 2.0) -> Standing:
     [(0.008, 1.0), (0.004, 1.0), (0.002, 0.5), (0.00101, 0.2525), (0.00099, 0.0), (0.0, 0.0), (-1.0, 0.0)],
 )
 def test_half_the_usual_gap_earns_half_and_under_a_quarter_nothing(gap: float, factor: float) -> None:
-    assert CLEAR.factor(measured(0, gap=gap), NEW, 0.25) == pytest.approx(factor)
+    assert CLEAR.factor(measured(0, gap=gap), NEW, SPEC) == pytest.approx(factor)
 
 
 @pytest.mark.parametrize(("gap", "factor"), [(0.004, 1.0), (0.002, 0.5), (0.0009, 0.0)])
 def test_the_mean_over_rounds_is_held_against_the_usual_mean(gap: float, factor: float) -> None:
-    reference = GapReference(Usual(0.004, 0.004), Usual(0.004, 0.001))
-    assert reference.factor(measured(0, gap=0.004), standing(gap), 0.25) == pytest.approx(factor)
+    reference = GapReference(Usual(0.004, 0.00001), Usual(0.004, 0.00001))
+    assert reference.factor(measured(0, gap=0.004), standing(gap), SPEC) == pytest.approx(factor, abs=1e-4)
 
 
 def test_the_lesser_of_both_counts() -> None:
-    reference = replace(CLEAR, mean=Usual(0.004, 0.001))
-    assert reference.factor(measured(0, gap=0.003), standing(0.002), 0.25) == pytest.approx(0.5)
-    assert reference.factor(measured(0, gap=0.002), standing(0.003), 0.25) == pytest.approx(0.5)
+    reference = GapReference(Usual(0.004, 0.00001), Usual(0.004, 0.00001))
+    assert reference.factor(measured(0, gap=0.003), standing(0.002), SPEC) == pytest.approx(0.5, abs=1e-4)
+    assert reference.factor(measured(0, gap=0.002), standing(0.003), SPEC) == pytest.approx(0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize(("error", "left"), [(0.004, 0.5), (0.002, 0.2), (0.008, 0.8)])
+def test_what_an_unclear_mean_lets_expect_is_paid(error: float, left: float) -> None:
+    usual = Usual(0.004, error)
+    assert usual.expected(0.004, error) == 1.0
+    assert usual.expected(0.0, error) == pytest.approx(left)
+    assert usual.expected(0.002, error) == pytest.approx((1 + left) / 2)
+    assert usual.expected(-1.0, error) == LEAST_SHARE
+    assert usual.expected(1.0, error) == 1.0
+
+
+@given(gap=st.floats(-3.0, 3.0), more=st.floats(0.0, 1.0), error=st.floats(0.0, 20.0), doubt=st.floats(0.0, 5.0))
+def test_more_work_is_never_paid_less_and_an_unclear_lack_costs_no_more_than_a_clear_one(
+    gap: float, more: float, error: float, doubt: float
+) -> None:
+    usual = Usual(1.0, 1.0)
+    share = usual.expected(gap, error)
+    assert LEAST_SHARE <= share <= 1.0
+    assert share <= usual.expected(gap + more, error)
+    assert usual.expected(gap, error) <= usual.expected(gap, error + doubt) + 1e-12 or gap > 1.0
+    assert share >= min(1.0, gap) - 1e-12
 
 
 def test_a_newcomers_mean_has_the_doubt_of_its_one_round() -> None:
-    reference = GapReference(Usual(0.004, 0.002), Usual(0.004, 0.001))
-    newcomer = standing(0.0, error=0.002, rounds=1.0)
-    assert reference.factor(measured(0, gap=0.0), newcomer, 0.25) == pytest.approx((3.5 * 0.002 - 0.004) / 0.004)
-    assert reference.factor(measured(0, gap=0.0), standing(0.0), 0.25) == 0.0
+    reference = GapReference(Usual(0.004, 0.002), Usual(0.004, 0.0005))
+    newcomer, known = standing(0.0, rounds=1.0), standing(0.0, rounds=3.0)
+    measurement = measured(0, gap=0.001, se=0.002)
+    assert 0 < reference.factor(measurement, newcomer, SPEC) < reference.factor(measurement, NEW, SPEC)
+    assert reference.factor(measurement, known, SPEC) == 0.0
 
 
-def test_nobody_gets_more_doubt_than_one_usual_round_by_a_noisy_update() -> None:
-    reference = GapReference(Usual(0.004, 0.001), Usual(0.004, 0.0005))
-    assert reference.factor(measured(0, gap=0.004), standing(0.0, error=0.1), 0.25) == 0.0
+def test_nobody_gets_doubt_by_a_noisy_update() -> None:
+    reference = GapReference(Usual(0.004, 0.002), Usual(0.004, 0.0005))
+    measurement = measured(0, gap=0.004, se=0.1)
+    for rounds in (1.0, 1.7, 3.0):
+        clean, noisy = standing(0.0005, error=0.0, rounds=rounds), standing(0.0005, error=0.1, rounds=rounds)
+        assert reference.factor(measurement, noisy, SPEC) == reference.factor(measurement, clean, SPEC)
+
+
+def test_a_newcomer_without_history_after_a_bad_round_is_not_held_to_the_mean() -> None:
+    reference = GapReference(Usual(-0.004, 0.001), Usual(0.004, 0.0001), gain=-1.0, trusted=True, originals=4)
+    assert reference.bad and reference.factor(measured(0, gap=-0.001, se=0.001), NEW, SPEC) == 1.0
 
 
 def test_no_gap_earns_nothing_even_without_a_floor() -> None:
-    assert CLEAR.factor(measured(0, gap=0.0), NEW, 0.0) == 0.0
+    assert CLEAR.factor(measured(0, gap=0.0), NEW, replace(SPEC, gap_floor=0.0)) == 0.0
 
 
 @pytest.mark.parametrize("value", [-0.004, 0.0, 0.0007])
@@ -57,15 +92,15 @@ def test_penalty_is_waived_where_the_usual_gap_is_far_from_clear(value: float) -
     reference = GapReference(Usual(value, 0.001))
     assert not reference.round.clear
     for gap in (0.01, 0.0, -0.001):
-        assert reference.factor(measured(0, gap=gap, se=0.001), NEW, 0.25) == 1.0
-    assert reference.factor(measured(0, gap=-0.01, se=0.001), NEW, 0.25) == 0.0
+        assert reference.factor(measured(0, gap=gap, se=0.001), NEW, SPEC) == 1.0
+    assert reference.factor(measured(0, gap=-0.01, se=0.001), NEW, SPEC) == 0.0
 
 
 def test_a_gap_that_is_nearly_clear_is_held_against_it_in_part() -> None:
     reference = GapReference(Usual(0.0025, 0.001))
-    assert reference.factor(measured(0, gap=0.0025, se=0.001), NEW, 0.25) == 1.0
-    assert reference.factor(measured(0, gap=0.0, se=0.001), NEW, 0.25) == pytest.approx(0.4)
-    assert reference.factor(measured(0, gap=-0.0009, se=0.001), NEW, 0.25) == 0.0
+    assert reference.factor(measured(0, gap=0.0025, se=0.001), NEW, SPEC) == 1.0
+    assert reference.factor(measured(0, gap=0.0, se=0.001), NEW, SPEC) == pytest.approx(0.6)
+    assert reference.factor(measured(0, gap=-0.0009, se=0.001), NEW, SPEC) == 0.0
 
 
 def test_the_usual_gain_and_a_quarter_more_is_paid_at_most() -> None:
@@ -97,7 +132,7 @@ def test_200_newcomers_move_the_reference_by_nothing(newcomers: int, gap: float)
 def test_without_measurements_there_is_no_reference() -> None:
     empty = gap_reference([], (), {})
     assert empty.round.value is None and not empty.round.clear
-    assert empty.factor(measured(0, gap=0.001), NEW, 0.25) == 1.0
+    assert empty.factor(measured(0, gap=0.001), NEW, SPEC) == 1.0
 
 
 @pytest.mark.parametrize(("gain", "gap", "bad"), [(0.01, 0.006, False), (0.01, -0.004, True), (-0.01, 0.006, True)])

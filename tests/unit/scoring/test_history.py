@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from emerit.errors import StateError
 from emerit.scoring.history import HistoryRecord, ScoreHistory, Standing
+from emerit.scoring.measurement import Measurement
 from tests.unit.scoring.builders import SPEC, measured
 
 FIGURE = st.floats(-10, 10, allow_nan=False)
@@ -32,6 +33,15 @@ def test_score_is_the_discounted_mean_and_its_error() -> None:
         standing = standing.after(measured(0, gain=gain, se=error), spec)
     assert standing.score == pytest.approx((0.25 * 0.4 + 0.5 * 0.2 + 0.1) / 1.75)
     assert standing.score_se == pytest.approx(math.sqrt((0.25 * 0.04) ** 2 + (0.5 * 0.02) ** 2 + 0.01**2) / 1.75)
+
+
+@given(rounds=st.integers(1, 40), decay=st.sampled_from((0.0, 0.5, 0.7, 0.95, 1.0)))
+def test_the_error_of_rounds_alike_follows_from_how_many_they_are(rounds: int, decay: float) -> None:
+    spec, standing = replace(SPEC, history_decay=decay), Standing()
+    assert standing.error_share(decay) == 1.0
+    for _ in range(rounds):
+        standing = standing.after(Measurement(0, 0.01, 0.003, 0.02, 0.004), spec)
+    assert standing.error_share(decay) == pytest.approx(standing.gap_se / 0.005)
 
 
 def test_twenty_equal_rounds_shrink_the_error_and_keep_the_score() -> None:

@@ -324,6 +324,18 @@ def test_honest_work_repeats_neither_the_round_before_nor_the_aggregate() -> Non
     assert find_clusters(dict(enumerate(rounds[1])), everybody_paid(5), CHUNK, K, earlier=earlier).stale == ()
 
 
+def test_whoever_was_not_in_the_last_aggregate_may_be_like_it() -> None:
+    first = [honest_dense(slot, 0.4) for slot in range(5)]
+    change = np.mean([compress(row, CHUNK, K)[0].dense() for row in first], axis=0)
+    earlier = [Earlier(AGGREGATE, aggregate_vector((change.astype(np.float64) * 2**24).astype(np.int64)))]
+    both_rounds = compress(honest_dense(14, 0.4) + first[4], CHUNK, K)[0]
+    updates = {slot: honest(10 + slot, 0.4) for slot in range(4)} | {4: both_rounds}
+    found = find_clusters(updates, everybody_paid(5), CHUNK, K, earlier=earlier)
+    assert found.overlap.median is not None
+    assert overlap(both_rounds, compress(change.astype(np.float32), CHUNK, K)[0]) > found.overlap.median
+    assert found.stale == ()
+
+
 def test_the_largest_entries_of_the_last_aggregate_are_known() -> None:
     first = [honest_dense(slot, 0.4) for slot in range(5)]
     change = np.mean([compress(row, CHUNK, K)[0].dense() for row in first], axis=0)

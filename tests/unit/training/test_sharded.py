@@ -7,7 +7,6 @@ vector: its relative error stays below `DELTA_TOLERANCE`.
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +19,7 @@ from emerit.errors import UsageError
 from emerit.training.distributed import Place, place_from_environment
 from emerit.training.sharded import refuse_muon
 from emerit_node.worker import HonestWorker
-from tests.unit.training.ranks import WAIT_SECONDS, ended, environment, start_ranks
+from tests.unit.training.ranks import ended, environment, one_dies_with_the_other, start_ranks
 from tests.unit.training.ranks_program import RUN, SECRET, play
 
 DELTA_TOLERANCE = 1e-5
@@ -95,18 +94,7 @@ def test_one_process_takes_up_what_two_have_saved(folder: Path) -> None:
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_no_process_outlives_a_killed_one(tmp_path: Path, victim: int) -> None:
-    ranks = start_ranks(PROGRAM, tmp_path, "forever")
-    try:
-        assert ranks[0].stdout is not None
-        assert "1\n" in ranks[0].stdout, "a round is done; the iterator ends with the process"
-        ranks[victim].send_signal(signal.SIGKILL)
-        said = ended(ranks[1 - victim])
-        assert ranks[1 - victim].returncode not in (0, -signal.SIGKILL)
-        assert "ranks-lost" in said or (victim == 0 and "leader-lost" in said), said
-    finally:
-        for process in ranks:
-            process.kill()
-            process.communicate(timeout=WAIT_SECONDS)
+    one_dies_with_the_other(PROGRAM, tmp_path, victim)
 
 
 def test_under_torchrun_all_end_when_rank_0_cannot_start(tmp_path: Path) -> None:

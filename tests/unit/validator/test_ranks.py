@@ -12,7 +12,7 @@ import pytest
 from emerit.protocol import minifloat
 from emerit.scoring.evaluate import Trial
 from emerit.scoring.shared import packed, unpacked
-from tests.unit.training.ranks import WAIT_SECONDS, ended, start_ranks
+from tests.unit.training.ranks import ended, one_dies_with_the_other, start_ranks
 from tests.unit.validator.ranks_program import SLOTS, score, write
 from tests.unit.validator.stage import update
 
@@ -59,15 +59,4 @@ def test_two_processes_give_the_vectors_and_the_evidence_of_one(tmp_path: Path) 
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_no_process_outlives_a_killed_one(tmp_path: Path, victim: int) -> None:
-    ranks = start_ranks(PROGRAM, tmp_path, "forever")
-    try:
-        assert ranks[0].stdout is not None
-        assert "1\n" in ranks[0].stdout, "a round is scored; the iterator ends with the process"
-        ranks[victim].send_signal(signal.SIGKILL)
-        said = ended(ranks[1 - victim])
-        assert ranks[1 - victim].returncode not in (0, -signal.SIGKILL)
-        assert "ranks-lost" in said or (victim == 0 and "leader-lost" in said), said
-    finally:
-        for process in ranks:
-            process.kill()
-            process.communicate(timeout=WAIT_SECONDS)
+    one_dies_with_the_other(PROGRAM, tmp_path, victim)
