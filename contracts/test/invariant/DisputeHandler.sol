@@ -234,11 +234,14 @@ abstract contract DisputeHandler is SettleHandler {
 
     function _timeout(Asked memory a) private {
         (bool current, bytes32 hash) = _standing(a.round, a.attempt);
-        if (!current || run.isFinal(a.round)) return;
-        if (block.timestamp <= run.demandOf(a.round, a.attempt, a.index).deadline) {
+        if (!current) return;
+        bool late = _isOver(a.round);
+        if (late || block.timestamp <= run.demandOf(a.round, a.attempt, a.index).deadline) {
             try run.timeout(a.round, a.index) {
-                _refusedPassed++;
+                if (late) _lateFell++;
+                else _refusedPassed++;
             } catch {}
+            if (late) count("lateTimeout");
             return;
         }
         run.timeout(a.round, a.index);
@@ -250,7 +253,7 @@ abstract contract DisputeHandler is SettleHandler {
         Asked memory a = _asked[i];
         (bool current,) = _standing(a.round, a.attempt);
         uint256 before = a.by.balance;
-        if (current && !run.isFinal(a.round)) {
+        if (current && !_isOver(a.round)) {
             try run.reclaim(a.round, a.attempt, a.index) {
                 _refusedPassed++;
             } catch {}
@@ -305,7 +308,7 @@ abstract contract DisputeHandler is SettleHandler {
     function _answer(uint256 i) private {
         Asked memory a = _asked[i];
         (bool current, bytes32 hash) = _standing(a.round, a.attempt);
-        if (!current || run.isFinal(a.round)) return;
+        if (!current || _isOver(a.round)) return;
         if (block.timestamp > run.demandOf(a.round, a.attempt, a.index).deadline) return;
         Note storage n = _notes[hash];
         (Header memory header, Leaf[] memory leaves) = _open(hash);

@@ -121,6 +121,7 @@ abstract contract Ghost is RunFixture {
     bytes32[] internal _final; // as long as the chain's final part; never shorter
     uint256 internal _finalFell;
     uint256 internal _tooEarlyFinal;
+    uint256 internal _tooEarlyForgotten;
     uint256 internal _refusedPassed; // headers or acts that must be refused and were not
     uint256 internal _honestFell;
     uint256 internal _lateFell;
@@ -243,7 +244,7 @@ abstract contract Ghost is RunFixture {
     }
 
     /// @dev Final headers stay final, and none is before its time.
-    function _watchFinal() private {
+    function _watchFinal() internal {
         for (uint256 i = 0; i < _final.length; i++) {
             if (_chain.length <= i || _chain[i] != _final[i]) _finalFell++;
         }
@@ -256,14 +257,26 @@ abstract contract Ghost is RunFixture {
             _noteAmounts(hash);
             count("final");
         }
+        // Handlers look before every act by which a round can open: what stands and was never final is kept.
+        bool open = _final.length < _chain.length;
+        if (open && _isForgotten(_notes[_chain[_final.length]].round)) _tooEarlyForgotten++;
         // The last ones again: a round that the ring has forgotten is no longer known.
-        uint32 open = run.nextRound();
         for (uint256 i = _final.length; i > 0 && i + 4 > _final.length; i--) {
             uint32 round = _notes[_final[i - 1]].round;
-            if (uint256(round) + run.params().historyRounds < open) break;
+            if (_isForgotten(round)) break;
             (bytes32 hash, bool isFinal) = run.finalHeader(round);
             if (hash != _final[i - 1] || !isFinal) _finalFell++;
         }
+    }
+
+    /// @dev Whether the ring has given the round's place to another one.
+    function _isForgotten(uint32 round) private view returns (bool) {
+        return uint256(round) + run.params().historyRounds < run.nextRound();
+    }
+
+    /// @dev Whether the header that stands for a round can't fall any more: it is final, or was before it was forgotten.
+    function _isOver(uint32 round) internal view returns (bool) {
+        return run.isFinal(round) || _isForgotten(round);
     }
 
     /// @dev What the leaves of a final header promise.

@@ -65,9 +65,19 @@ contract History is DisputesChecks {
         all[s.length + 2] = this.junk.selector;
     }
 
+    /// @notice How far the run is, and how many demands were neither answered nor returned.
+    function progress() external view returns (uint32 round, uint256 demands) {
+        return (run.status().round, _asked.length);
+    }
+
+    /// @notice How often something happened.
+    function counted(bytes32 what) external view returns (uint256) {
+        return _counts[what];
+    }
+
     /// @notice What happened, for people.
     function tell() external {
-        bytes32[30] memory what = [
+        bytes32[31] memory what = [
             bytes32("honest"),
             "wrong",
             "again",
@@ -77,6 +87,7 @@ contract History is DisputesChecks {
             "hidden",
             "timeout",
             "late",
+            "lateTimeout",
             "attacked",
             "punished",
             "equivocated",

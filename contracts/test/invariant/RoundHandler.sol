@@ -61,6 +61,7 @@ abstract contract RoundHandler is MemberHandler {
 
     function _voidRound(uint32 round) internal {
         if (_mustWait()) return;
+        _watchFinal();
         run.voidRound(round);
         count("void");
     }

@@ -53,6 +53,7 @@ abstract contract RoundsChecks is StakesChecks {
     function check_finalStaysFinal() external view {
         assertEq(_finalFell, 0, "fell");
         assertEq(_tooEarlyFinal, 0, "before the end of its window");
+        assertEq(_tooEarlyForgotten, 0, "forgotten before it was final");
         uint256 longest = 42 * run.params().answerSeconds;
         for (uint256 i = _final.length; i < _chain.length; i++) {
             uint32 round = _notes[_chain[i]].round;

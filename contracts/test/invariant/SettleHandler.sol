@@ -297,6 +297,7 @@ abstract contract SettleHandler is RoundHandler {
 
     /// @dev All by signature, or some on chain first.
     function _sign(Plan memory plan, Entry[] memory signers) private {
+        _watchFinal();
         bool onChain = chance(1, 3) && !run.finished() && plan.round == run.status().round;
         if (!onChain) {
             run.settleSigned(plan.header, CID, _signatures(plan.header, signers));
@@ -316,6 +317,7 @@ abstract contract SettleHandler is RoundHandler {
     }
 
     function _attestAs(Plan memory plan, Entry memory e) private {
+        _watchFinal();
         vm.prank(e.operator);
         try run.attest(plan.header, CID) {}
         catch {
