@@ -145,9 +145,7 @@ class Verdict(Answer):
     se: float | None
     own: float | None = Field(description="the same on its own assigned sequences")
     own_se: float | None
-    whole: float | None = Field(
-        description="as `s`, at the whole step times the trial fraction; the lesser is paid"
-    )
+    whole: float | None = Field(description="as `s`, at the whole step times the trial fraction; the lesser is paid")
     first_order: float | None = Field(description="what the gradient alone says of it; it pays nobody")
     gap: float | None = Field(description="what it gained more on its own sequences than on random ones")
     gap_se: float | None

@@ -92,6 +92,7 @@ class Clusters:
     def duplicates(self, gaps: Mapping[int, tuple[float, float]], commit_order: Mapping[int, int]) -> frozenset[int]:
         """Return the slots that are not originals, so that no two originals are similar to each other.
 
+        What is stale is left out: whoever is sent again by another may well be like his own last work.
         As long as any are, one of the contributions that are similar to most of the remaining ones goes. Among those
         it is one whose own-minus-random gap (`gaps` has it with its error, in nats; a missing one is behind all others)
         is behind that of something similar by more than two errors, the one with the smallest gap first. Where no gap
@@ -110,6 +111,9 @@ class Clusters:
                 far |= {(pair.first, pair.second), (pair.second, pair.first)}
             similar[pair.first].add(pair.second)
             similar[pair.second].add(pair.first)
+        for item in self.stale:  # no original, and not what an original is a copy of
+            for other in similar.pop(item.slot, ()):
+                similar[other].discard(item.slot)
         gone: set[int] = set()
         while any(similar.values()):
             most = max(map(len, similar.values()))

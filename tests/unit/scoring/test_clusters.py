@@ -6,7 +6,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emerit.scoring.clusters import Clusters, Pair, Threshold, connect
+from emerit.scoring.clusters import Clusters, Pair, Stale, Threshold, connect
 
 LIMIT = Threshold(None, None, 0.9)
 
@@ -48,6 +48,13 @@ def test_who_trains_on_a_rivals_text_and_commits_first_is_no_original() -> None:
     for likeness, left_out in ((0.65, 2), (0.9, 1)):
         pair = Pair(1, 2, likeness, likeness, "copy")
         assert connect([pair], learned, learned).duplicates(gaps, {2: 0, 1: 1}) == {left_out}
+
+
+def test_whoever_is_sent_again_by_another_and_is_like_his_own_last_work_is_no_duplicate() -> None:
+    pairs = [Pair(1, 2, 0.95, 0.95, "copy"), Pair(2, 3, 0.95, 0.95, "copy")]
+    clusters = connect(pairs, LIMIT, LIMIT, (Stale(2, 1, 0.9, 0.9),))
+    assert clusters.cluster_of == {1: 0, 2: 0, 3: 0}
+    assert clusters.duplicates(exact({1: 0.0, 2: 0.006, 3: 0.0}), {2: 0, 1: 1, 3: 2}) == frozenset()
 
 
 def test_an_unmeasured_copy_never_beats_a_measured_one() -> None:
