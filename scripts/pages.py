@@ -6,6 +6,9 @@ import re
 
 
 def filled(page: str, name: str, content: str) -> str:
-    """Return the page with the part between `<!-- name -->` and `<!-- /name -->` replaced."""
+    """Return the page with the part between `<!-- name -->` and `<!-- /name -->` replaced; ends where there is none."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", page)
+    page, count = pattern.subn(lambda match: f"{match[1]}{content}\n{match[2]}", page)
+    if not count:
+        raise SystemExit(f"The page has no part between <!-- {name} --> and <!-- /{name} -->.")
+    return page

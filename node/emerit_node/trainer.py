@@ -202,9 +202,9 @@ class TrainerNode:
         settled = place is not None
         applied = refused = False
         if settled:
-            data, most = self.ledger.data(pending.round), self.context.manifest.outer.max_aggregated
-            applied = self.entry.slot in self.ledger.aggregated(data, most)
-            refused = self.ledger.refused(data, self.entry.slot)
+            data, manifest = self.ledger.data(pending.round), self.context.manifest
+            applied = self.entry.slot in self.ledger.aggregated(data, manifest.outer.max_aggregated)
+            refused = self.ledger.refused(data, self.entry.slot, manifest.rollback_units)
         if not (applied or refused):
             expected = self.expectation(pending.round, pending.base_state_root)
             _, update = decode_blob(pending.payload, expected, len(pending.payload))
@@ -214,7 +214,7 @@ class TrainerNode:
             log.warning("the round was void: nobody is paid, the update is kept for later", round=pending.round)
         elif entry is not None:
             weight = entry.weight_of(self.entry.slot)
-            log.info("round valued", round=pending.round, weight=weight, applied=applied)
+            log.info("round valued", round=pending.round, weight=weight, applied=applied, refused=refused)
         clear_pending(self.folder)
 
     def resume(self, status: Status) -> Pending | None:

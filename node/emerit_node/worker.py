@@ -56,7 +56,7 @@ class Worker(Protocol):
         """Do the work of the next round, from the state before this one; `work` is asked for it when it has opened."""
 
     def returned(self, round_number: int, update: SparseUpdate) -> None:
-        """Take back a round's update that was not applied (refused, void or never revealed)."""
+        """Take back a round's update that was not applied and not judged (void, not measured, never revealed)."""
 
     def forget(self) -> None:
         """Drop what was made from a state that is no more: an aggregate was taken back."""

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 MAX_DEPTH = 32
+MAX_INTEGER_DIGITS = 80
+"""Of an integer; the largest that the protocol knows has 256 bits, 78 digits."""
 
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
@@ -20,10 +22,13 @@ def read_json(data: bytes, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | 
     """Return the value that ASCII JSON text encodes.
 
     Raises:
-        ValueError: not JSON in ASCII, nested deeper than `MAX_DEPTH`, or with NaN or an infinity in it.
+        ValueError: not JSON in ASCII, nested deeper than `MAX_DEPTH`, with an integer of more than `MAX_INTEGER_DIGITS`
+            digits, or with NaN or an infinity in it.
     """
     check_depth(data)
-    return json.loads(data.decode("ascii"), object_pairs_hook=pairs_hook, parse_constant=_no_constant)
+    return json.loads(
+        data.decode("ascii"), object_pairs_hook=pairs_hook, parse_int=_integer, parse_constant=_no_constant
+    )
 
 
 def check_depth(data: bytes) -> None:
@@ -41,6 +46,13 @@ def check_depth(data: bytes) -> None:
                 raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
         elif token in b"]}":
             depth -= 1
+
+
+def _integer(digits: str) -> int:
+    # No float has so many: what asks whether a figure is finite would raise instead of answering.
+    if len(digits.lstrip("-")) > MAX_INTEGER_DIGITS:
+        raise ValueError(f"an integer has more than {MAX_INTEGER_DIGITS} digits")
+    return int(digits)
 
 
 def _no_constant(name: str) -> NoReturn:

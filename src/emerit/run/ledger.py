@@ -19,7 +19,7 @@ from emerit.protocol.challenges import Facts, Settled
 from emerit.protocol.commitments import unpack_vector
 from emerit.protocol.consensus import Consensus, Votes, aggregated_slots, reach_consensus
 from emerit.protocol.registry import Members
-from emerit.protocol.rollback import takes_back
+from emerit.protocol.rollback import harm_voted, takes_back
 from emerit.protocol.settlement import Settlement, SettlementInputs, settle
 from emerit.protocol.types import ZERO_HASH, ContributionReveal, Leaf, RegistryEntry, RunParams, WeightReveal
 from emerit.run.rollback import next_take_back, take_back_at
@@ -310,9 +310,19 @@ class Ledger:
         weights = tuple(weight if slot in revealed else 0 for slot, weight in enumerate(consensus.weights))
         return aggregated_slots(replace(consensus, weights=weights), max_aggregated)
 
-    def refused(self, data: RoundData, slot: int) -> bool:
-        """Return whether two thirds of the stake judged what a trainer slot revealed to be worth nothing."""
-        return any(item.slot == slot for item in data.contributions) and _consensus(data).refused(slot)
+    def refused(self, data: RoundData, slot: int, limit_units: int) -> bool:
+        """Return whether two thirds of the stake judged what a trainer slot revealed to be worth nothing.
+
+        Who votes to take an aggregate back (its harm above `limit_units`, the manifest's) judges nothing.
+        """
+        votes = _votes(data)
+        judging = {
+            voter: vector
+            for voter, vector in votes.vectors.items()
+            if not (limit_units and harm_voted(vector, limit_units))
+        }
+        revealed = any(item.slot == slot for item in data.contributions)
+        return revealed and reach_consensus(replace(votes, vectors=judging)).refused(slot)
 
     # ---- claims
 

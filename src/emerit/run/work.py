@@ -11,7 +11,8 @@ What a trainer does ahead (delayed outer update; the state it begins from is the
 2502.12996): once it has revealed its work of r, with the pseudo-gradient delta_r, it makes the H steps of r + 1 from
 theta_r - delta_r, theta_r the state settled before r: what it did itself stands in for the aggregate of r, which is not
 known yet. delta_{r+1} is that start less where the steps end. It goes through error feedback and codec when r + 1 has
-opened and r is settled, so that what was not applied of r is in the feedback by then. A trainer that did nothing ahead
+opened and r is settled, so that what nobody judged of r is in the feedback by then. If r was refused, its work is lost
+but for what the next one was made from. A trainer that did nothing ahead
 (it has just joined, or was away) does the same sequences in the Train phase, from the settled state.
 """
 

@@ -90,9 +90,10 @@ class Clusters:
         return {slot: tuple(sorted(kinds)) for slot, kinds in found.items()}
 
     def duplicates(self, gaps: Mapping[int, tuple[float, float]], commit_order: Mapping[int, int]) -> frozenset[int]:
-        """Return the slots that are not originals, so that no two originals are similar to each other.
+        """Return the slots that copy an original of this round, so that no two of the others are similar to each other.
 
-        What is stale is left out: whoever is sent again by another may well be like his own last work.
+        What is stale is left out, neither a duplicate nor an original: whoever is sent again by another may well be
+        like his own last work.
         As long as any are, one of the contributions that are similar to most of the remaining ones goes. Among those
         it is one whose own-minus-random gap (`gaps` has it with its error, in nats; a missing one is behind all others)
         is behind that of something similar by more than two errors, the one with the smallest gap first. Where no gap

@@ -9,6 +9,7 @@ round's ends the pay of whoever stops to work.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -57,12 +58,12 @@ class Usual:
 
         1 + (gap / u - 1) * u^2 / (u^2 + error^2): drawn from what was measured towards the usual one by how little was
         learned (James and Stein, 1961; Efron and Morris, JASA 70, 1975, with u for the spread of trainers). Where u is
-        two errors, who has no gap is paid a fifth on average; where it is four, next to nothing.
+        two errors, a measured gap of 0 leaves a fifth; who has none is left 0.28 on average, as no share is below 0.
         """
         if self.value is None or self.value <= 0:
             return 1.0
-        learned = 1 / (1 + (error / self.value) ** 2)
-        return max(LEAST_SHARE, min(1.0, 1 + (gap / self.value - 1) * learned))
+        spread = math.hypot(self.value, error)
+        return max(LEAST_SHARE, min(1.0, 1 + (gap - self.value) / spread * (self.value / spread)))
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ class GapReference:
 
         Neither gap may be below `spec.gap_floor` of the usual one with all doubt added, and what is paid is at most
         what each leaves then and what the mean lets expect. A mean of fewer rounds than usual, as a newcomer's is, is
-        known less well, by as much as rounds of usual error would be: whoever sends noise gains no doubt by it. Where
+        known less well, by as much as rounds of usual error would be, not by its own error, which whoever sends noise
+        can have as large as he likes. Where
         neither usual gap is clear, a gap that is below zero by more than two of its errors leaves nothing.
         """
         if not (self.round.clear or self.mean.clear) and measurement.gap < -NEGATIVE_Z * measurement.gap_se:

@@ -161,6 +161,7 @@ def _standing(key: str, item: Any) -> Standing:
     standing = Standing(**{name: float(item[name]) for name in names})
     if (
         min(standing.variance_sum, standing.gap_variance_sum, standing.rounds_sum) < 0
+        or 0 < standing.rounds_sum < 1
         or not -1 <= standing.balance <= 1
     ):
         raise _corrupt(f"slot {key} has a figure that is out of range")

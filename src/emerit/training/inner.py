@@ -191,7 +191,7 @@ class ErrorFeedback:
         buffer -= amount
 
     def give_back(self, sent: NDArray[np.float32] | SparseUpdate, round_index: int | None = None) -> bool:
-        """Put back what was sent, after the update was refused or its round was void.
+        """Put back what was sent, after nobody judged the update, had room for it, or its round was void.
 
         Does nothing, and returns False, unless the last thing subtracted is of that round.
         """

@@ -158,7 +158,7 @@ def make_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int]
         node.dataset = run.dataset(folder / "corpus")
         ledger = SimpleNamespace(
             update=lambda: None, refuse_final_fault=lambda: None, fault=None, seen_hash=bytes(32), entries=[],
-            data=lambda number: None, aggregated=lambda data, most: (ENTRY.slot,), refused=lambda data, slot: False,
+            data=lambda number: None, aggregated=lambda data, most: (ENTRY.slot,), refused=lambda *_: False,
         )  # fmt: skip
         node.ledger = cast(Ledger, ledger)
         return node
@@ -318,7 +318,7 @@ def test_only_what_nobody_judged_or_had_room_for_is_sent_again(
     play(node)
     ledger, worker = cast(Any, node.ledger), cast(Recorder, node.worker)
     ledger.aggregated = lambda data, most: (ENTRY.slot,) if applied else ()
-    ledger.refused = lambda data, slot: refused
+    ledger.refused = lambda *_: refused
     pending = load_pending(node.folder)
     assert pending is not None and worker.feedback.buffer is not None
     expected = node.expectation(pending.round, pending.base_state_root)

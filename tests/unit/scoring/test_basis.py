@@ -20,7 +20,7 @@ from emerit.scoring.vector import evidence_bytes
 losses = st.floats(-1e9, 1e9)
 figures = st.one_of(losses, st.sampled_from([math.inf, -math.inf, math.nan]))
 slots = st.integers(0, 255)
-standings = st.builds(Standing, losses, st.floats(0, 1e9), st.floats(0, 100), st.floats(-1, 1))
+standings = st.builds(Standing, losses, st.floats(0, 1e9), st.just(0.0) | st.floats(1, 100), st.floats(-1, 1))
 histories = st.dictionaries(slots, standings, max_size=3).map(ScoreHistory)
 pairs = st.tuples(figures, figures)
 measurements = st.dictionaries(slots, st.tuples(pairs, pairs, st.none() | pairs, st.none() | pairs), max_size=3).map(

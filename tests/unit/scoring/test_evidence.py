@@ -34,6 +34,13 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     assert refused(data)
 
 
+@pytest.mark.parametrize("digits", ["9" * 81, "-" + "9" * 310, "9" * 4000])
+def test_a_figure_that_no_float_holds_is_refused(digits: str) -> None:
+    record = '{"trainers":{"0":{"reason":"paid","s":%s}}}'
+    assert refused((record % digits).encode())
+    assert not refused((record % ("9" * 80)).encode())
+
+
 @given(JSON | st.fixed_dictionaries({"reason": st.just("paid")}, optional={"s": JSON, "cluster": JSON, "other": JSON}))
 def test_any_json_as_a_trainer_is_read_or_refused(value: object) -> None:
     data = json.dumps({"trainers": {"0": value}}).encode()

@@ -62,6 +62,12 @@ def test_more_work_is_never_paid_less_and_an_unclear_lack_costs_no_more_than_a_c
     assert share >= min(1.0, gap) - 1e-12
 
 
+@pytest.mark.parametrize("gap", [-1e308, -1.0, 0.0, 1e-320, 1.0, 1e308])
+@pytest.mark.parametrize(("value", "error"), [(1e-320, 1.0), (1e-300, 1e300), (1e300, 1e-300), (5e-324, 0.0)])
+def test_figures_of_any_size_give_a_share(value: float, error: float, gap: float) -> None:
+    assert LEAST_SHARE <= Usual(value, error).expected(gap, error) <= 1.0
+
+
 def test_a_newcomers_mean_has_the_doubt_of_its_one_round() -> None:
     reference = GapReference(Usual(0.004, 0.002), Usual(0.004, 0.0005))
     newcomer, known = standing(0.0, rounds=1.0), standing(0.0, rounds=3.0)

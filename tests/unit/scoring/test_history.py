@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -16,8 +16,9 @@ from tests.unit.scoring.builders import SPEC, measured
 
 FIGURE = st.floats(-10, 10, allow_nan=False)
 ERROR = st.floats(0, 10, allow_nan=False)
+ROUNDS = st.just(0.0) | st.floats(1, 10, allow_nan=False)
 STANDINGS = st.builds(
-    Standing, gain_sum=FIGURE, variance_sum=ERROR, rounds_sum=ERROR, balance=st.floats(-1, 1, allow_nan=False)
+    Standing, gain_sum=FIGURE, variance_sum=ERROR, rounds_sum=ROUNDS, balance=st.floats(-1, 1, allow_nan=False)
 )
 
 
@@ -86,7 +87,11 @@ def test_history_is_not_changed_by_a_new_round() -> None:
     assert set(old.standings) == {1} and set(new.standings) == {1, 2}
 
 
-ENTRY = {"gain_sum": 0.1, "variance_sum": 0.1, "rounds_sum": 1.0, "balance": 0.0}
+ENTRY = asdict(Standing(gain_sum=0.1, variance_sum=0.1, rounds_sum=1.0))
+
+
+def test_the_entry_that_is_spoilt_below_is_read() -> None:
+    assert ScoreHistory.from_dict({"version": 2, "trainers": {"1": ENTRY}}).of(1).rounds_sum == 1.0
 
 
 @pytest.mark.parametrize(
@@ -109,6 +114,9 @@ ENTRY = {"gain_sum": 0.1, "variance_sum": 0.1, "rounds_sum": 1.0, "balance": 0.0
         {"version": 2, "trainers": {"1": {**ENTRY, "gain_sum": math.nan}}},
         {"version": 2, "trainers": {"1": {**ENTRY, "gain_sum": math.inf}}},
         {"version": 2, "trainers": {"1": {**ENTRY, "variance_sum": -1.0}}},
+        {"version": 2, "trainers": {"1": {**ENTRY, "gap_variance_sum": -1.0}}},
+        {"version": 2, "trainers": {"1": {**ENTRY, "rounds_sum": -1.0}}},
+        {"version": 2, "trainers": {"1": {**ENTRY, "rounds_sum": 0.5}}},
         {"version": 2, "trainers": {"1": 3}},
     ],
 )
