@@ -24,6 +24,7 @@ from emerit.ipfs import MAX_ADD_BYTES, BlobStore, cid_of
 from emerit.ipfs.cid import CHUNK_BYTES, KUBO_ADD_OPTIONS, LINKS_PER_NODE
 from emerit.ipfs.node_folder import bind_loopback
 from emerit.ipfs.process import LocalNode
+from tests.integration.chain_stage import until
 
 pytestmark = pytest.mark.integration
 
@@ -349,7 +350,7 @@ def test_blobs_asked_for_in_vain_do_not_pile_up(tmp_path: Path) -> None:
             asker.start()
         for asker in askers:
             asker.join()
-        assert psutil.Process(other.pid).num_threads() < 256
+        until(lambda: psutil.Process(other.pid).num_threads() < 256)  # what was dropped ends in its own time
         data = blob(13, 300_000)
         assert store.get(BlobStore(one.api_url).add(data), 300_000, deadline_seconds=20) == data
 
