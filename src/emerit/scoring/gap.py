@@ -58,7 +58,7 @@ class Usual:
 
         1 + (gap / u - 1) * u^2 / (u^2 + error^2): drawn from what was measured towards the usual one by how little was
         learned (James and Stein, 1961; Efron and Morris, JASA 70, 1975, with u for the spread of trainers). Where u is
-        two errors, a measured gap of 0 leaves a fifth; who has none is left 0.28 on average, as no share is below 0.
+        two errors, a measured gap of 0 leaves a fifth; who has none is left more on average, as no share is below 0.
         """
         if self.value is None or self.value <= 0:
             return 1.0

@@ -12,7 +12,7 @@ import pytest
 from emerit.protocol import minifloat
 from emerit.scoring.evaluate import Trial
 from emerit.scoring.shared import packed, unpacked
-from tests.unit.training.ranks import ended, one_dies_with_the_other, start_ranks
+from tests.unit.training.ranks import end_after_a_kill, ended, start_ranks
 from tests.unit.validator.ranks_program import SLOTS, score, write
 from tests.unit.validator.stage import update
 
@@ -59,4 +59,6 @@ def test_two_processes_give_the_vectors_and_the_evidence_of_one(tmp_path: Path) 
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_no_process_outlives_a_killed_one(tmp_path: Path, victim: int) -> None:
-    one_dies_with_the_other(PROGRAM, tmp_path, victim)
+    code, said = end_after_a_kill(PROGRAM, tmp_path, victim)
+    assert code not in (0, -signal.SIGKILL)
+    assert "ranks-lost" in said or (victim == 0 and "leader-lost" in said), said

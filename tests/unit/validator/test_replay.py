@@ -116,6 +116,12 @@ class Honest:
         (vote,) = self.replayer.round(number)
         return vote
 
+    def put_back(self) -> Iterator[None]:
+        """Let a test publish something else, and put back what was published before it."""
+        blobs, weights = dict(self.store.blobs), dict(self.client.weights)
+        yield
+        self.store.blobs, self.client.weights = blobs, weights
+
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Honest:
@@ -125,9 +131,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Honest:
 @pytest.fixture(autouse=True)
 def put_back(honest: Honest) -> Iterator[None]:
     """Every test begins with what the honest validator published."""
-    blobs, weights = dict(honest.store.blobs), dict(honest.client.weights)
-    yield
-    honest.store.blobs, honest.client.weights = blobs, weights
+    yield from honest.put_back()
 
 
 def verdicts(vote: ReplayedVote) -> list[str]:

@@ -151,9 +151,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(autouse=True)
 def put_back(run: Run) -> Iterator[None]:
     """Every test begins with what the honest validator published."""
-    blobs, weights = dict(run.store.blobs), dict(run.client.weights)
-    yield
-    run.store.blobs, run.client.weights = blobs, weights
+    yield from run.put_back()
 
 
 def wrong(vote: ReplayedVote) -> set[tuple[int, str]]:
