@@ -150,6 +150,8 @@ class Verdict(Answer):
     gap: float | None = Field(description="what it gained more on its own sequences than on random ones")
     gap_se: float | None
     gap_mean: float | None = Field(description="the same over its last rounds")
+    gap_usual: float | None = Field(description="what was usual in those rounds, of the trainers that were paid")
+    gap_usual_se: float | None = Field(description="what one trainer's mean of those rounds is off by")
     gap_factor: float | None = Field(description="what part of its pay the gaps leave it")
     b: float | None = Field(description="moving average of the gap's sign, -1 to 1")
     score: float | None = Field(description="the gain over its last rounds, nats a token")

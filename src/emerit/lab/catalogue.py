@@ -38,6 +38,7 @@ _ATTACKS: Final = (
     sybils.SybilHalves,
     sybils.SybilHalvesPlanted,
     sybils.SybilDivided,
+    sybils.SybilDividedInflated,
     copies.ResembleRival,
     harmful.InflatedScale,
     harmful.TrialStep,

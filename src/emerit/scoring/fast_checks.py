@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emerit.codec.update import SparseUpdate
 from emerit.errors import RefusedError
+from emerit.protocol import minifloat
 from emerit.scoring.trust import say
+
+CLIP_TENTHS: Final = 9
 
 
 def check_not_empty(update: SparseUpdate) -> None:
@@ -24,7 +28,10 @@ def check_not_empty(update: SparseUpdate) -> None:
 
 
 def clip_scales(updates: Mapping[int, SparseUpdate], trust: Mapping[int, int]) -> dict[int, SparseUpdate]:
-    """Clip each chunk's scale to the round's weighted lower median of that chunk, so that size buys nothing.
+    """Clip each chunk's scale to nine tenths of the round's weighted lower median of it, so that size buys nothing.
+
+    At the median itself half of the honest scales would be below it, and who sends a large one has the median in every
+    chunk: that was worth 2 % of a trainer's pay. Nearly all honest scales are above nine tenths of it.
 
     Takes and returns updates by trainer slot. `trust` has the last round's consensus weight of a slot, which counts as
     `emerit.scoring.trust.say` has it. So newcomers in any number can neither raise the level nor, with tiny scales
@@ -40,9 +47,11 @@ def clip_scales(updates: Mapping[int, SparseUpdate], trust: Mapping[int, int]) -
     if len(shapes) > 1:
         raise RefusedError("aggregate-shape", f"Updates of different shapes cannot be compared: {sorted(shapes)}.")
     weights = np.array(list(say(slots, trust).values()), dtype=np.int64)
-    level = _lower_medians(
+    medians = _lower_medians(
         np.stack([updates[slot].scales for slot in slots]), weights if weights.any() else np.ones_like(weights)
     )
+    units = -(-minifloat.decode_array(medians) * CLIP_TENTHS // 10)
+    level = minifloat.encode_array(units).astype(np.uint16)
     return {slot: dataclasses.replace(updates[slot], scales=np.minimum(updates[slot].scales, level)) for slot in slots}
 
 

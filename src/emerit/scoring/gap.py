@@ -2,25 +2,23 @@
 
 The gap (own minus random gain) of a trainer is noise in a run's first rounds, when everything learns the same, and
 clear later. So the factor of a round's pay holds the gap of this round against the round's usual one, and the
-discounted mean of a trainer's gaps against the usual mean. Refused is what is far below either, the more strictly the
-clearer the usual one is; what is paid is in proportion to what the mean lets expect. The mean is clear first; this
-round's ends the pay of whoever stops to work.
+discounted mean of a trainer's gaps against the mean of what was usual in the same rounds. Refused is what is far below
+either, the more strictly the clearer the usual one is; what is paid is in proportion to what the mean lets expect. The
+mean is clear first; this round's ends the pay of whoever stops to work.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from emerit.protocol.manifest import ScoringSpec
 from emerit.scoring.history import Standing
 from emerit.scoring.measurement import Measurement, weighted_median
 from emerit.scoring.trust import say
+from emerit.scoring.usual_gap import UNKNOWN, UsualGap
 
-CLEAR_Z: Final = 4.0
-LEAST_SHARE: Final = 0.02
 NEGATIVE_Z: Final = 2.0
 GAIN_CAP: Final = 1.25
 GAIN_Z: Final = 2.0
@@ -28,54 +26,14 @@ CAP_NEEDED: Final = 3
 
 
 @dataclass(frozen=True)
-class Usual:
-    """A usual gap and the usual error of one trainer's, in nats; None and 0 when nothing was measured."""
-
-    value: float | None = None
-    error: float = 0.0
-
-    @property
-    def clear(self) -> bool:
-        """Whether the usual gap is well above one trainer's measuring error.
-
-        At the limit of 4 errors an honest gap falls below a quarter of the usual one once in 740 times.
-        """
-        return self.value is not None and self.value > 0 and self.value >= CLEAR_Z * self.error
-
-    def lenient(self, gap: float, floor: float, error: float) -> float:
-        """Return min(1, (gap + doubt) / usual), and 0 below `floor`; 1 where nothing is usual.
-
-        The doubt is what the usual gap lacks to be clear of a trainer's `error`: where it is above 4 errors there is
-        none, and of less than one error it leaves next to nothing of the test.
-        """
-        if self.value is None or self.value <= 0:
-            return 1.0
-        ratio = (gap + max(0.0, CLEAR_Z * error - self.value)) / self.value
-        return 0.0 if ratio <= 0 or ratio < floor else min(1.0, ratio)
-
-    def expected(self, gap: float, error: float) -> float:
-        """Return the estimate, in [`LEAST_SHARE`, 1], of what share of the usual gap u there is behind a measured one.
-
-        1 + (gap / u - 1) * u^2 / (u^2 + error^2): drawn from what was measured towards the usual one by how little was
-        learned (James and Stein, 1961; Efron and Morris, JASA 70, 1975, with u for the spread of trainers). Where u is
-        two errors, a measured gap of 0 leaves a fifth; who has none is left more on average, as no share is below 0.
-        """
-        if self.value is None or self.value <= 0:
-            return 1.0
-        spread = math.hypot(self.value, error)
-        return max(LEAST_SHARE, min(1.0, 1 + (gap - self.value) / spread * (self.value / spread)))
-
-
-@dataclass(frozen=True)
 class GapReference:
-    """The round's usual figures, as medians of the originals: `round` of this round's gap, `mean` of the mean gaps.
+    """The round's usual figures, as medians of the originals: `usual` of the gap.
 
     `gain` and `gain_error` are the same of the gain that is paid for; `trusted` says whether they are of trainers
     that the last consensus paid, and `originals` of how many.
     """
 
-    round: Usual = Usual()
-    mean: Usual = Usual()
+    usual: UsualGap = UNKNOWN
     gain: float | None = None
     gain_error: float = 0.0
     trusted: bool = False
@@ -89,9 +47,9 @@ class GapReference:
         newcomers cannot spoil a round. Then the fault is no single trainer's, and nothing that is measured goes into
         anybody's history.
         """
-        if not self.trusted or self.round.value is None or self.gain is None:
+        if not self.trusted or self.usual.value is None or self.gain is None:
             return False
-        return self.round.value < -self.round.error or self.gain < -self.gain_error
+        return self.usual.value < -self.usual.error or self.gain < -self.gain_error
 
     @property
     def harm(self) -> float:
@@ -115,28 +73,14 @@ class GapReference:
         """Return the share of its pay, in [0, 1], that a contribution's gap leaves it; `standing` includes this round.
 
         Neither gap may be below `spec.gap_floor` of the usual one with all doubt added, and what is paid is at most
-        what each leaves then and what the mean lets expect. A mean of fewer rounds than usual, as a newcomer's is, is
-        known less well, by as much as rounds of usual error would be, not by its own error, which whoever sends noise
-        can have as large as he likes. Where
-        neither usual gap is clear, a gap that is below zero by more than two of its errors leaves nothing.
+        what each leaves then and what the mean lets expect. Where neither usual gap is clear, a gap that is below zero
+        by more than two of its errors leaves nothing.
         """
-        if not (self.round.clear or self.mean.clear) and measurement.gap < -NEGATIVE_Z * measurement.gap_se:
+        mean = standing.usual_gap
+        if not (self.usual.clear or mean.clear) and measurement.gap < -NEGATIVE_Z * measurement.gap_se:
             return 0.0
-        this_round = self.round.lenient(measurement.gap, spec.gap_floor, self.round.error)
-        if not standing.rounds_sum:
-            return this_round
-        error = max(self.mean.error, self.round.error * standing.error_share(spec.history_decay))
-        of_all = self.mean.lenient(standing.gap, spec.gap_floor, error)
-        return min(this_round, of_all, self.mean.expected(standing.gap, error))
-
-    def with_means(self, standings: Mapping[int, Standing], consensus: Mapping[int, int]) -> GapReference:
-        """Return the reference with the median of the mean gaps of these standings, by slot."""
-        slots = [slot for slot, standing in standings.items() if standing.rounds_sum > 0]
-        if not slots:
-            return self
-        gaps, errors = zip(*((standings[slot].gap, standings[slot].gap_se) for slot in slots), strict=True)
-        weights = _weights(slots, consensus)[0]
-        return replace(self, mean=Usual(weighted_median(gaps, weights), weighted_median(errors, weights)))
+        this_round = self.usual.lenient(measurement.gap, spec.gap_floor)
+        return min(this_round, mean.lenient(standing.gap, spec.gap_floor), mean.expected(standing.gap))
 
 
 def gap_reference(
@@ -153,7 +97,7 @@ def gap_reference(
         return GapReference()
     weights, trusted = _weights([item.slot for item in originals], consensus)
     return GapReference(
-        round=Usual(
+        usual=UsualGap(
             weighted_median([item.gap for item in originals], weights),
             weighted_median([item.gap_se for item in originals], weights),
         ),

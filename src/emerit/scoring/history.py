@@ -11,8 +11,9 @@ from typing import Any, Final
 from emerit.errors import StateError
 from emerit.protocol.manifest import ScoringSpec
 from emerit.scoring.measurement import Measurement
+from emerit.scoring.usual_gap import UNKNOWN, UsualGap
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _FULL_BALANCE_Z: Final = 3.0
 
 
@@ -21,7 +22,8 @@ class Standing:
     """One trainer's discounted sums over its measured rounds, the newest counting 1, each older one `decay` less.
 
     `gain_sum` and `gap_sum` in nats, their variances in nats^2 (discounted twice, as a variance is), `rounds_sum` the
-    sum of the discounts; `balance` in [-1, 1] is the moving average of the gap's sign.
+    sum of the discounts; `balance` in [-1, 1] is the moving average of the gap's sign. `usual_gap_sum` and
+    `usual_variance_sum` are of what was usual in the same rounds.
     """
 
     gain_sum: float = 0.0
@@ -30,6 +32,8 @@ class Standing:
     balance: float = 0.0
     gap_sum: float = 0.0
     gap_variance_sum: float = 0.0
+    usual_gap_sum: float = 0.0
+    usual_variance_sum: float = 0.0
 
     @property
     def score(self) -> float:
@@ -51,21 +55,27 @@ class Standing:
         """The standard error of `gap`, in nats per token."""
         return math.sqrt(self.gap_variance_sum) / self.rounds_sum if self.rounds_sum else 0.0
 
-    def error_share(self, decay: float) -> float:
-        """Return the error of a discounted mean of as many measured rounds, in errors of one, in (0, 1].
+    @property
+    def usual_gap(self) -> UsualGap:
+        """What was usual in the same rounds, discounted alike, with the error of a mean of usual error.
 
-        sqrt(sum of decay^(2 i)) / sum of decay^i over n rounds, where `rounds_sum` = (1 - decay^n) / (1 - decay).
-        1 before any.
+        Not of one's own: whoever sends noise can have that as large as he likes. None before any measurement.
         """
         if not self.rounds_sum:
-            return 1.0
-        if decay >= 1:
-            return 1 / math.sqrt(self.rounds_sum)
-        forgotten = max(0.0, 1 - self.rounds_sum * (1 - decay))
-        return math.sqrt((1 - forgotten**2) / (1 - decay**2)) / self.rounds_sum
+            return UNKNOWN
+        return UsualGap(self.usual_gap_sum / self.rounds_sum, math.sqrt(self.usual_variance_sum) / self.rounds_sum)
 
-    def after(self, measurement: Measurement, spec: ScoringSpec, most_gain: float = math.inf) -> Standing:
-        """Return the standing with one more measured round, in which a gain above `most_gain` counts as that."""
+    def after(
+        self,
+        measurement: Measurement,
+        spec: ScoringSpec,
+        most_gain: float = math.inf,
+        usual: UsualGap = UNKNOWN,
+    ) -> Standing:
+        """Return the standing with one more measured round.
+
+        A gain above `most_gain` counts as that; a gap above `usual.most`, of what is `usual` in the round, as that.
+        """
         decay, rate = spec.history_decay, spec.balance_rate
         direction = min(1.0, max(-1.0, measurement.gap_z / _FULL_BALANCE_Z))
         return Standing(
@@ -73,8 +83,10 @@ class Standing:
             decay * decay * self.variance_sum + measurement.gain_se**2,
             decay * self.rounds_sum + 1.0,
             (1 - rate) * self.balance + rate * direction,
-            decay * self.gap_sum + measurement.gap,
+            decay * self.gap_sum + min(measurement.gap, usual.most),
             decay * decay * self.gap_variance_sum + measurement.gap_se**2,
+            decay * self.usual_gap_sum + (usual.value or 0.0),
+            decay * decay * self.usual_variance_sum + usual.error**2,
         )
 
 
@@ -160,7 +172,7 @@ def _standing(key: str, item: Any) -> Standing:
         raise _corrupt(f"slot {key} has a figure that is not a finite number")
     standing = Standing(**{name: float(item[name]) for name in names})
     if (
-        min(standing.variance_sum, standing.gap_variance_sum, standing.rounds_sum) < 0
+        min(standing.variance_sum, standing.gap_variance_sum, standing.usual_variance_sum, standing.rounds_sum) < 0
         or 0 < standing.rounds_sum < 1
         or not -1 <= standing.balance <= 1
     ):

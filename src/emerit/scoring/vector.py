@@ -15,7 +15,7 @@ from emerit.scoring.gap import GapReference
 from emerit.scoring.measurement import Measurement
 from emerit.scoring.weights import Verdict
 
-EVIDENCE_VERSION: Final = 2
+EVIDENCE_VERSION: Final = 3
 FIRST_ORDER: Final = "first-order"
 """Flags a contribution that raises the loss by what the gradient says of it."""
 MAX_EVIDENCE_PAIRS: Final = 512
@@ -73,9 +73,10 @@ def evidence(
     """Return what explains a round's weights as plain data: losses, gains and gaps in nats per token.
 
     `trainers` maps a slot (as text) to this round's gains on random (`s`, `se`) and own sequences (`own`,
-    `own_se`) and at the whole step (`whole`), the gap with its factor and its mean over the rounds, the balance `b`,
-    the score over the last rounds, `cluster`, `flags`, the `reason` code, the `weight`, the `cid`, and what the
-    gradient alone says of it (`first_order`, flagged below 0; it pays nobody); None stands for what was not measured.
+    `own_se`) and at the whole step (`whole`), the gap with its factor, its mean over the rounds and what was usual in
+    them (`gap_usual`, its error), the balance `b`, the score over the last rounds, `cluster`, `flags`, the `reason`
+    code, the `weight`, the `cid`, and what the gradient alone says of it (`first_order`, flagged below 0; it pays
+    nobody); None stands for what was not measured.
     `share` is the probability with which the contribution was drawn to be measured, `measured_share` its mean over the
     round. `gap_reference` has what is usual in the round. `similarity` has the round's thresholds, the pairs beyond
     them, at most the 512 most alike, and what repeats earlier rounds.
@@ -123,6 +124,8 @@ def _trainer(verdict: Verdict, item: Measurement | None, flags: tuple[str, ...],
         "gap": verdict.gap,
         "gap_se": verdict.gap_se,
         "gap_mean": verdict.gap_mean,
+        "gap_usual": verdict.gap_usual,
+        "gap_usual_se": verdict.gap_usual_se,
         "gap_factor": verdict.gap_factor,
         "b": verdict.balance,
         "score": verdict.score,
@@ -137,8 +140,9 @@ def _trainer(verdict: Verdict, item: Measurement | None, flags: tuple[str, ...],
 
 def _reference(usual: GapReference) -> dict[str, Any]:
     return {
-        "round": {"gap": usual.round.value, "error": usual.round.error, "clear": usual.round.clear},
-        "mean": {"gap": usual.mean.value, "error": usual.mean.error, "clear": usual.mean.clear},
+        "gap": usual.usual.value,
+        "error": usual.usual.error,
+        "clear": usual.usual.clear,
         "gain": usual.gain,
         "most_gain": usual.most_gain if math.isfinite(usual.most_gain) else None,
     }

@@ -26,7 +26,8 @@ class Verdict:
     `weight_value` is in weight units (`ScoringSpec.weight_unit` nats^power): 0 = refused, 1 = admissible but
     unpaid, from 2 on paid. `code` is a key of `reasons.REASONS`, or the code with which a blob was refused. The
     figures are None for what was not measured: `score` S and `score_se` over the last rounds, `gap`, `gap_se` and
-    `gap_factor` of this one, `balance` after it. `cluster` is None for a contribution that is like no other.
+    `gap_factor` of this one, `gap_mean` of all and `gap_usual` with its error, of what was usual in them, `balance`
+    after it. `cluster` is None for a contribution that is like no other.
     """
 
     slot: int
@@ -37,6 +38,8 @@ class Verdict:
     gap: float | None = None
     gap_se: float | None = None
     gap_mean: float | None = None
+    gap_usual: float | None = None
+    gap_usual_se: float | None = None
     gap_factor: float | None = None
     balance: float | None = None
     cluster: int | None = None
@@ -91,12 +94,12 @@ def score_round(
     duplicates = clusters.duplicates({slot: (item.gap, item.gap_se) for slot, item in shown.items()}, commit_order)
     copies = duplicates | {item.slot for item in clusters.stale}
     reference = gap_reference(valid.values(), copies, consensus)
-    standings = {
-        slot: history.of(slot) if reference.bad else history.of(slot).after(item, spec, reference.most_gain)
-        for slot, item in valid.items()
-    }
-    originals = {slot: standing for slot, standing in standings.items() if slot not in copies}
-    reference = reference.with_means(originals, consensus)
+    standings = {slot: history.of(slot) for slot in valid}
+    if not reference.bad:
+        standings = {
+            slot: standing.after(valid[slot], spec, reference.most_gain, reference.usual)
+            for slot, standing in standings.items()
+        }
     verdicts = {slot: Verdict(slot, reasons.NOT_REVEALED) for slot in commit_order}
     verdicts |= {slot: Verdict(slot, reasons.UNMEASURED) for slot in unmeasured}
     for slot, item in valid.items():
@@ -122,12 +125,14 @@ def _weigh(
     the gap speaks for it; a clear score without a gap is not: random signs lower the loss in every second round, at the
     trial step and by a little, and harm at the full one. `harmful` is what raises the loss at the trial step by more
     than three errors, or by more than usual in a round that is bad for all, or lowers the score over the last rounds
-    below zero, as harm at the whole step does.
+    below zero, as harm at the whole step does. What is stale has been applied already, and is not again.
     """
     if harmful:
         return reasons.NEGATIVE_SCORE, REFUSED
     if standing.balance < spec.balance_floor:
         return reasons.LOW_BALANCE, REFUSED
+    if copied == reasons.STALE:
+        return copied, REFUSED
     margin = standing.score - spec.z * standing.score_se
     if copied is not None:
         return copied, ADMISSIBLE if margin > 0 or factor > 0 else REFUSED
@@ -149,6 +154,8 @@ def _measured_verdict(item: Measurement, standing: Standing, factor: float, code
         gap=item.gap,
         gap_se=item.gap_se,
         gap_mean=standing.gap,
+        gap_usual=standing.usual_gap.value,
+        gap_usual_se=standing.usual_gap.error,
         gap_factor=factor,
         balance=standing.balance,
     )

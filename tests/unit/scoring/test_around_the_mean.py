@@ -7,27 +7,27 @@ from statistics import NormalDist, fmean
 
 import pytest
 
-from emerit.scoring.gap import GapReference, Usual
+from emerit.scoring.gap import GapReference
 from emerit.scoring.history import Standing
 from emerit.scoring.measurement import Measurement
+from emerit.scoring.usual_gap import UsualGap
 from tests.unit.scoring.builders import SPEC
 
 ROUNDS = 2000
-LONG = Standing(rounds_sum=1 / (1 - SPEC.history_decay))
 
 
 def factor(gaps: Sequence[float], clear: float, *, always_new: bool = False) -> float:
     """The mean factor of gaps that repeat, in usual gaps, where the usual gap is `clear` errors of one measurement."""
-    reference = GapReference(Usual(clear, 1.0), Usual(clear, LONG.error_share(SPEC.history_decay)))
+    reference = GapReference(UsualGap(clear, 1.0))
     standing, found = Standing(), []
     for number, error in enumerate(NormalDist().samples(ROUNDS, seed=1)):
         item = Measurement(0, 0.0, 0.0, gaps[number % len(gaps)] * clear + error, 1.0)
-        standing = (Standing() if always_new else standing).after(item, SPEC)
+        standing = (Standing() if always_new else standing).after(item, SPEC, usual=reference.usual)
         found.append(reference.factor(item, standing, SPEC))
     return fmean(found)
 
 
-@pytest.mark.parametrize(("clear", "put_by", "fair"), [(2.0, 0.93, 0.53), (3.0, 0.71, 0.46)])
+@pytest.mark.parametrize(("clear", "put_by", "fair"), [(2.0, 0.79, 0.52), (3.0, 0.59, 0.45)])
 def test_a_gap_put_by(clear: float, put_by: float, fair: float) -> None:
     honest = factor([1.0], clear)
     assert factor([2.0, 0.0], clear) / honest == pytest.approx(put_by, abs=0.01)
@@ -40,7 +40,6 @@ def test_always_a_newcomer_without_a_gap(clear: float, newcomer: float, known: f
     assert factor([0.0], clear) == pytest.approx(known, abs=0.01)
 
 
-def test_gaps_that_fall_by_a_tenth_a_round() -> None:
-    decay, falls = SPEC.history_decay, 0.9
-    usual_mean = sum((decay / falls) ** age for age in range(200)) / sum(decay**age for age in range(200))
-    assert Usual(usual_mean, 0.0).expected(1.0, 0.0) == pytest.approx(0.74, abs=0.01)
+def test_a_gap_of_any_size_put_by_is_worth_a_quarter_or_an_error_more_than_the_usual_one() -> None:
+    assert factor([100.0, 0.0], 3.0) == pytest.approx(factor([2.0, 0.0], 3.0), abs=0.01)
+    assert factor([100.0, 0.0], 6.0) == pytest.approx(factor([1.25, 0.0], 6.0), abs=0.02)

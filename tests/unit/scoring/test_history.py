@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from emerit.errors import StateError
 from emerit.scoring.history import HistoryRecord, ScoreHistory, Standing
 from emerit.scoring.measurement import Measurement
+from emerit.scoring.usual_gap import UsualGap
 from tests.unit.scoring.builders import SPEC, measured
 
 FIGURE = st.floats(-10, 10, allow_nan=False)
@@ -37,12 +38,14 @@ def test_score_is_the_discounted_mean_and_its_error() -> None:
 
 
 @given(rounds=st.integers(1, 40), decay=st.sampled_from((0.0, 0.5, 0.7, 0.95, 1.0)))
-def test_the_error_of_rounds_alike_follows_from_how_many_they_are(rounds: int, decay: float) -> None:
+def test_what_was_usual_is_remembered_as_the_gaps_are(rounds: int, decay: float) -> None:
     spec, standing = replace(SPEC, history_decay=decay), Standing()
-    assert standing.error_share(decay) == 1.0
-    for _ in range(rounds):
-        standing = standing.after(Measurement(0, 0.01, 0.003, 0.02, 0.004), spec)
-    assert standing.error_share(decay) == pytest.approx(standing.gap_se / 0.005)
+    assert standing.usual_gap == UsualGap()
+    for number in range(rounds):
+        gap = 0.01 / (1 + number)
+        standing = standing.after(Measurement(0, 0.01, 0.003, 0.01 + gap, 0.004), spec, usual=UsualGap(gap, 0.005))
+    assert standing.usual_gap.value == pytest.approx(standing.gap)
+    assert standing.usual_gap.error == pytest.approx(standing.gap_se)
 
 
 def test_twenty_equal_rounds_shrink_the_error_and_keep_the_score() -> None:
@@ -91,7 +94,7 @@ ENTRY = asdict(Standing(gain_sum=0.1, variance_sum=0.1, rounds_sum=1.0))
 
 
 def test_the_entry_that_is_spoilt_below_is_read() -> None:
-    assert ScoreHistory.from_dict({"version": 2, "trainers": {"1": ENTRY}}).of(1).rounds_sum == 1.0
+    assert ScoreHistory.from_dict({"version": 3, "trainers": {"1": ENTRY}}).of(1).rounds_sum == 1.0
 
 
 @pytest.mark.parametrize(
@@ -99,25 +102,26 @@ def test_the_entry_that_is_spoilt_below_is_read() -> None:
     [
         None,
         [],
-        {"version": 2},
-        {"version": 1, "trainers": {}},
-        {"version": 2, "trainers": {}, "more": 1},
-        {"version": 2, "trainers": []},
-        {"version": 2, "trainers": {"x": ENTRY}},
-        {"version": 2, "trainers": {"-1": ENTRY}},
-        {"version": 2, "trainers": {"01": ENTRY}},
-        {"version": 2, "trainers": {"1": {**ENTRY, "more": 1.0}}},
-        {"version": 2, "trainers": {"1": {"balance": 0.0}}},
-        {"version": 2, "trainers": {"1": {**ENTRY, "balance": "0"}}},
-        {"version": 2, "trainers": {"1": {**ENTRY, "balance": True}}},
-        {"version": 2, "trainers": {"1": {**ENTRY, "balance": 1.5}}},
-        {"version": 2, "trainers": {"1": {**ENTRY, "gain_sum": math.nan}}},
-        {"version": 2, "trainers": {"1": {**ENTRY, "gain_sum": math.inf}}},
-        {"version": 2, "trainers": {"1": {**ENTRY, "variance_sum": -1.0}}},
-        {"version": 2, "trainers": {"1": {**ENTRY, "gap_variance_sum": -1.0}}},
-        {"version": 2, "trainers": {"1": {**ENTRY, "rounds_sum": -1.0}}},
-        {"version": 2, "trainers": {"1": {**ENTRY, "rounds_sum": 0.5}}},
-        {"version": 2, "trainers": {"1": 3}},
+        {"version": 3},
+        {"version": 2, "trainers": {}},
+        {"version": 3, "trainers": {}, "more": 1},
+        {"version": 3, "trainers": []},
+        {"version": 3, "trainers": {"x": ENTRY}},
+        {"version": 3, "trainers": {"-1": ENTRY}},
+        {"version": 3, "trainers": {"01": ENTRY}},
+        {"version": 3, "trainers": {"1": {**ENTRY, "more": 1.0}}},
+        {"version": 3, "trainers": {"1": {"balance": 0.0}}},
+        {"version": 3, "trainers": {"1": {**ENTRY, "balance": "0"}}},
+        {"version": 3, "trainers": {"1": {**ENTRY, "balance": True}}},
+        {"version": 3, "trainers": {"1": {**ENTRY, "balance": 1.5}}},
+        {"version": 3, "trainers": {"1": {**ENTRY, "gain_sum": math.nan}}},
+        {"version": 3, "trainers": {"1": {**ENTRY, "gain_sum": math.inf}}},
+        {"version": 3, "trainers": {"1": {**ENTRY, "variance_sum": -1.0}}},
+        {"version": 3, "trainers": {"1": {**ENTRY, "gap_variance_sum": -1.0}}},
+        {"version": 3, "trainers": {"1": {**ENTRY, "usual_variance_sum": -1.0}}},
+        {"version": 3, "trainers": {"1": {**ENTRY, "rounds_sum": -1.0}}},
+        {"version": 3, "trainers": {"1": {**ENTRY, "rounds_sum": 0.5}}},
+        {"version": 3, "trainers": {"1": 3}},
     ],
 )
 def test_anything_else_is_refused(data: Any) -> None:
@@ -139,7 +143,7 @@ def test_a_round_that_is_scored_again_starts_from_the_history_before_it() -> Non
     assert HistoryRecord.from_dict(json.loads(json.dumps(again.to_dict()))) == again
 
 
-@pytest.mark.parametrize("data", [None, {}, {"round": "1", "before": {}, "after": {}}, {"version": 2, "trainers": {}}])
+@pytest.mark.parametrize("data", [None, {}, {"round": "1", "before": {}, "after": {}}, {"version": 3, "trainers": {}}])
 def test_a_record_of_another_form_is_named(data: object) -> None:
     with pytest.raises(StateError, match="history-corrupt"):
         HistoryRecord.from_dict(data)

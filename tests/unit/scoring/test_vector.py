@@ -69,7 +69,7 @@ def test_evidence_says_for_each_trainer_what_was_measured_and_why() -> None:
     record = json.loads(evidence_bytes(explained()))
     assert record["round"] == 7 and record["seed"] == bytes(range(32)).hex()
     assert record["base_loss"] == 2.123456789
-    assert record["gap_reference"]["round"]["gap"] == pytest.approx(0.006)
+    assert record["gap_reference"]["gap"] == pytest.approx(0.006)
     assert set(record["trainers"]) == {"0", "1", "2", "3", "4"}
     first = record["trainers"]["0"]
     assert (first["s"], first["se"], first["own"]) == pytest.approx((0.01, 0.0005, 0.016))

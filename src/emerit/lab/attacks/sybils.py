@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from emerit.codec.update import SparseUpdate
 from emerit.lab.attack import Attack, Sent
-from emerit.lab.attacks.updates import jittered, moved
+from emerit.lab.attacks.updates import jittered, moved, scaled
 from emerit.lab.machine import Machine
 from emerit.lab.view import RoundView
 
@@ -74,6 +74,10 @@ class SybilDivided(Attack):
 
     def contribute(self, view: RoundView) -> Mapping[int, Sent]:
         """Do a k-th of the work under each of k identities."""
+        return self.parts(view)
+
+    def parts(self, view: RoundView) -> dict[int, SparseUpdate]:
+        """Return each identity's work."""
         if not self._parts:
             share = 1 / len(view.slots)
             seeds = [view.arena.private_seed(slot) for slot in view.slots]
@@ -82,6 +86,18 @@ class SybilDivided(Attack):
             slot: part.work(view.number, view.values, view.assigned[slot])
             for slot, part in zip(view.slots, self._parts, strict=True)
         }
+
+
+class SybilDividedInflated(SybilDivided):
+    """The same, with scales that are clipped to what whole machines send."""
+
+    name = "sybil-divided-inflated"
+    source = "docs/threat-model.md, threats 5 and 11"
+    says = "As sybil-divided, with scales of more than an honest update's."
+
+    def contribute(self, view: RoundView) -> Mapping[int, Sent]:
+        """Send the parts' work, sixteen times as large."""
+        return {slot: scaled(update, 16.0) for slot, update in self.parts(view).items()}
 
 
 def shared_text(view: RoundView) -> NDArray[np.uint8]:
