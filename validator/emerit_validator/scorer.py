@@ -87,7 +87,7 @@ class Scorer:
         found = self._inquire(seeds, state, suspects, looked, deadline, stopped)
         exclusions = self._exclusions_after(seeds, suspects, found)
         shut_out = exclusions.by_slot(seeds.round, seeds.owners)
-        earlier = self.recent.earlier(seeds.settled_round, last_consensus)
+        earlier = self.recent.earlier(seeds.settled_round, last_consensus, manifest.outer.max_aggregated)
         last_consensus = trusted(last_consensus, shut_out)
         updates = clip_scales(intake.accepted, last_consensus)
         step = last_aggregate(state)

@@ -2,7 +2,7 @@
 
 `tiny` is for tests (seconds on one core), `demo` for `make demo` (0.84M parameters, a few minutes on two
 cores), `small` for a first real run (about 3M parameters); the others are named by their size. The choices come from
-measurements: k = 256 of 4096 for runs of tens of rounds, 64 for hundreds, a trial step of 1/5, p = 2.
+measurements: k = 256 of 4096 for runs of tens of rounds, 64 for hundreds, a trial step of 1/5, p = 3.
 
 Of the clocks, `tiny`, `demo` and `devnet` are for machines of one's own: claims open seconds after a round. `public`
 is for chains where strangers take part: an outsider has hours to check a settlement and a proposer of a block cannot

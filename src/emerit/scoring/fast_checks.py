@@ -30,8 +30,8 @@ def check_not_empty(update: SparseUpdate) -> None:
 def clip_scales(updates: Mapping[int, SparseUpdate], trust: Mapping[int, int]) -> dict[int, SparseUpdate]:
     """Clip each chunk's scale to nine tenths of the round's weighted lower median of it, so that size buys nothing.
 
-    At the median itself half of the honest scales would be below it, and who sends a large one has the median in every
-    chunk: that was worth 2 % of a trainer's pay. Nearly all honest scales are above nine tenths of it.
+    At the median itself half of the honest scales would be below it, and who sends a large one would have more in
+    every chunk; few honest ones are below nine tenths of it (`inflated-scale` in the lab).
 
     Takes and returns updates by trainer slot. `trust` has the last round's consensus weight of a slot, which counts as
     `emerit.scoring.trust.say` has it. So newcomers in any number can neither raise the level nor, with tiny scales

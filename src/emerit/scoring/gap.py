@@ -61,8 +61,8 @@ class GapReference:
         """The largest gain that is paid in a round: a quarter above the usual one, or two errors where that is more.
 
         Trainers with one codec, one norm and one machine each come out alike. Whoever gains several times as much has
-        sent something else, such as a plain gradient in the first rounds, and pay by the square would give him most of
-        the round. With fewer than three originals nothing is usual.
+        sent something else, such as a plain gradient in the first rounds, and pay by the third power would give him
+        most of the round. With fewer than three originals nothing is usual.
         """
         if self.gain is None or self.originals < CAP_NEEDED:
             return float("inf")

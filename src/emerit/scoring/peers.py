@@ -28,7 +28,7 @@ def peer_gains(
 ) -> dict[int, float]:
     """Return by how much each update alone lowers the mean loss of `tokens`, in nats a token, on the state in `model`.
 
-    Chunk scales are first clipped to the lower median of all `updates`, so that size buys little: a trainer cannot
+    Chunk scales are first clipped (`clip_scales`) among all `updates`, so that size buys little: a trainer cannot
     fetch a whole round for the median that validators take. The model's weights are afterwards what they were.
 
     Args:

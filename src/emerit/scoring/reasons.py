@@ -27,7 +27,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         PAID: "It lowered the loss on unseen text and shows work on the assigned data; it is paid by how much.",
         DUPLICATE: "It is a copy or a part of another contribution of this round; only the original is paid.",
-        STALE: "It repeats what was paid in one of the last four rounds, or the last aggregate; it is not paid again.",
+        STALE: "It repeats work of the last four rounds, or the last aggregate; it is neither paid nor applied.",
         NOT_SIGNIFICANT: "Its effect on the loss over the last rounds cannot be told from zero, so it is not paid.",
         LOW_GAP: "It helps its assigned data no more than other data, so it shows no work of its own; it is not paid.",
         UNMEASURED: "The validator had no time to measure it and abstained; that is not held against its author.",

@@ -1,4 +1,4 @@
-"""What is remembered of the contributions that were paid in the last rounds, to know them when they come again."""
+"""What is remembered of the contributions that the last rounds paid and applied, to know them when they come again."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ class Recent:
         """Remember a round's contributions."""
         self.rounds[number] = dict(updates)
 
-    def earlier(self, settled_round: int, weights: Mapping[int, int]) -> list[Earlier]:
-        """Return what the last four settled rounds paid, the latest and best paid first, in at most 256 MiB.
+    def earlier(self, settled_round: int, weights: Mapping[int, int], most_applied: int) -> list[Earlier]:
+        """Return what the last four settled rounds paid and applied, the latest and best paid first: at most 256 MiB.
 
-        `weights` are the consensus weights of the last settled round by slot. What was not paid may honestly come
-        again. Forgets everything else.
+        `weights` are the consensus weights of the last settled round by slot, of which the aggregate took the
+        `most_applied` largest. What was not paid or found no room may honestly come again. Forgets everything else.
         """
         updates = self.rounds.pop(settled_round, {})
         self.rounds = {number: kept for number, kept in self.rounds.items() if number > settled_round}
-        slots = sorted((slot for slot in updates if payable(weights.get(slot, 0))), key=lambda slot: -weights[slot])
+        paid = sorted((slot for slot in weights if payable(weights[slot])), key=lambda slot: (-weights[slot], slot))
+        slots = [slot for slot in paid[:most_applied] if slot in updates]
         if slots:
             self.paid[settled_round] = {slot: updates[slot] for slot in slots}
             self.weights[settled_round] = {slot: weights[slot] for slot in slots}

@@ -95,7 +95,7 @@ def score_round(
     copies = duplicates | {item.slot for item in clusters.stale}
     reference = gap_reference(valid.values(), copies, consensus)
     standings = {slot: history.of(slot) for slot in valid}
-    if not reference.bad:
+    if not reference.bad and reference.usual.value is not None:
         standings = {
             slot: standing.after(valid[slot], spec, reference.most_gain, reference.usual)
             for slot, standing in standings.items()

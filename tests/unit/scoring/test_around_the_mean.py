@@ -40,6 +40,18 @@ def test_always_a_newcomer_without_a_gap(clear: float, newcomer: float, known: f
     assert factor([0.0], clear) == pytest.approx(known, abs=0.01)
 
 
+@pytest.mark.parametrize(("noise", "left"), [(3.0, 0.36), (10.0, 0.62)])
+def test_the_doubt_of_one_noisy_round_outlives_an_absence(noise: float, left: float) -> None:
+    draws = NormalDist().samples(2 * ROUNDS, seed=2)
+    found = []
+    for first, second in zip(draws[::2], draws[1::2], strict=True):
+        then, now = UsualGap(2.0, noise), UsualGap(2.0, 1.0)
+        standing = Standing().after(Measurement(0, 0.0, 0.0, noise * first, noise), SPEC, usual=then)
+        item = Measurement(0, 0.0, 0.0, second, 1.0)
+        found.append(GapReference(now).factor(item, standing.after(item, SPEC, usual=now), SPEC))
+    assert fmean(found) == pytest.approx(left, abs=0.01)
+
+
 def test_a_gap_of_any_size_put_by_is_worth_a_quarter_or_an_error_more_than_the_usual_one() -> None:
     assert factor([100.0, 0.0], 3.0) == pytest.approx(factor([2.0, 0.0], 3.0), abs=0.01)
     assert factor([100.0, 0.0], 6.0) == pytest.approx(factor([1.25, 0.0], 6.0), abs=0.02)

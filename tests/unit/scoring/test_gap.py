@@ -113,9 +113,12 @@ def test_nobody_gets_doubt_by_a_noisy_update() -> None:
         assert found[0] == found[1] < 1
 
 
-def test_a_newcomer_without_history_after_a_bad_round_is_not_held_to_the_mean() -> None:
+def test_in_a_bad_round_who_has_a_history_is_held_to_it_and_a_newcomer_to_nothing() -> None:
     reference = GapReference(UsualGap(-0.004, 0.001), gain=-1.0, trusted=True, originals=4)
-    assert reference.bad and reference.factor(measured(0, gap=-0.001, se=0.001), NEW, SPEC) == 1.0
+    known = standing(0.0, UsualGap(0.004, 0.0001))
+    assert reference.bad
+    assert reference.factor(measured(0, gap=-0.001, se=0.001), known, SPEC) == 0.0
+    assert reference.factor(measured(0, gap=-0.001, se=0.001), NEW, SPEC) == 1.0
 
 
 def test_no_gap_earns_nothing_even_without_a_floor() -> None:

@@ -155,6 +155,26 @@ def test_fifty_newcomers_with_giant_gaps_take_nothing_from_the_gap_factor_of_the
     assert unweighted.verdicts[0].gap_factor == 0.0
 
 
+def test_means_are_held_against_what_was_usual_in_the_same_rounds_and_no_gap_counts_for_much_more() -> None:
+    consensus, history, decay = dict.fromkeys(range(3), 1000), ScoreHistory(), SPEC.history_decay
+    for usual in (0.02, 0.01):
+        items = [*(measured(slot, gap=usual) for slot in range(3)), measured(3, gap=10 * usual)]
+        items += [measured(4, gap=usual)] if usual == 0.01 else []
+        scores = score(*items, history=history, consensus=consensus)
+        history = scores.history
+    mean = (decay * 0.02 + 0.01) / (decay + 1)
+    verdicts = scores.verdicts
+    assert [verdicts[slot].gap_usual for slot in (0, 3, 4)] == pytest.approx([mean, mean, 0.01])
+    assert [verdicts[slot].gap_mean for slot in (0, 3, 4)] == pytest.approx([mean, 1.25 * mean, 0.01])
+    assert [verdicts[slot].gap_factor for slot in (0, 3, 4)] == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_a_round_in_which_nothing_is_usual_enters_no_history() -> None:
+    clusters = Clusters(stale=(Stale(0, 0, 0.9, 0.9), Stale(1, 1, 0.9, 0.9)))
+    scores = score(measured(0, gap=1.0), measured(1, gap=1.0), clusters=clusters)
+    assert not any(standing.rounds_sum for standing in scores.history.standings.values())
+
+
 def test_everybody_without_a_measurement_has_a_verdict_too() -> None:
     scores = score_round(
         {1: measured(1), 2: Measurement(2, math.nan, 0.0, 0.0, 0.0)},

@@ -83,7 +83,7 @@ class Ours(Defence):
         """Return what must not come again: what the last rounds paid, and the last step of the state."""
         # A round that took an aggregate back judged nobody; `trust` is of the last one that did.
         settled = next((past.number for past in reversed(seen.past) if not past.took_back), -1)
-        found = self.recent.earlier(settled, seen.trust)
+        found = self.recent.earlier(settled, seen.trust, seen.arena.manifest.outer.max_aggregated)
         if seen.before is not None:
             change = aggregate_vector(np.subtract(seen.before, seen.values, dtype=np.int64))
             found += [Earlier(AGGREGATE, change)] if len(change.indices) else []
