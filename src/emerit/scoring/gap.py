@@ -17,10 +17,9 @@ from emerit.protocol.manifest import ScoringSpec
 from emerit.scoring.history import Standing
 from emerit.scoring.measurement import Measurement, weighted_median
 from emerit.scoring.trust import say
-from emerit.scoring.usual_gap import UNKNOWN, UsualGap
+from emerit.scoring.usual_gap import UNKNOWN, UsualGap, a_quarter_above
 
 NEGATIVE_Z: Final = 2.0
-GAIN_CAP: Final = 1.25
 GAIN_Z: Final = 2.0
 CAP_NEEDED: Final = 3
 
@@ -66,8 +65,7 @@ class GapReference:
         """
         if self.gain is None or self.originals < CAP_NEEDED:
             return float("inf")
-        usual = max(0.0, self.gain)
-        return max(GAIN_CAP * usual, usual + GAIN_Z * self.gain_error)
+        return a_quarter_above(self.gain, GAIN_Z * self.gain_error)
 
     def factor(self, measurement: Measurement, standing: Standing, spec: ScoringSpec) -> float:
         """Return the share of its pay, in [0, 1], that a contribution's gap leaves it; `standing` includes this round.

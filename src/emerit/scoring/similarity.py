@@ -19,9 +19,9 @@ sociable of the two shares with most others (at least of what chance gives) is a
 were due by chance (one in 10^11 independent pairs has so few) and if both share the usual amount with the others.
 Without the last condition a single update on positions that nobody uses would be "a split" of every honest one.
 
-**Stale** contributions are to one that was paid in the last rounds (the author's own or another's), or to the last
-aggregate, what a copy is to its original. Only what was paid counts: an update that nobody judged goes back into its
-trainer's error feedback and may honestly come again.
+**Stale** contributions are to one that was paid and applied in the last rounds (the author's own or another's), or to
+the last aggregate, what a copy is to its original. Only that counts: an update that nobody judged, or that found no
+room, goes back into its trainer's error feedback and may honestly come again.
 
 |cosine|, so that a sign-flipped copy counts. FoolsGold's accumulated histories are not used: honest trainers on
 alike data look alike there (measured: weight 0 for six of six).

@@ -8,7 +8,13 @@ from typing import Final
 
 CLEAR_Z: Final = 4.0
 LEAST_SHARE: Final = 0.02
-GAP_CAP: Final = 1.25
+MOST: Final = 1.25
+
+
+def a_quarter_above(usual: float, error: float) -> float:
+    """Return a quarter more than a usual figure (0 if it is below that), or an `error` more where that is larger."""
+    usual = max(0.0, usual)
+    return max(MOST * usual, usual + error)
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,7 @@ class UsualGap:
 
         So nobody puts a gap by in one round for another without work; work itself has no more than the usual gap.
         """
-        if self.value is None:
-            return math.inf
-        usual = max(0.0, self.value)
-        return max(GAP_CAP * usual, usual + self.error)
+        return math.inf if self.value is None else a_quarter_above(self.value, self.error)
 
     def lenient(self, gap: float, floor: float) -> float:
         """Return min(1, (gap + doubt) / usual), and 0 below `floor`; 1 where nothing is usual.

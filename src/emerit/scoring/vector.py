@@ -138,13 +138,13 @@ def _trainer(verdict: Verdict, item: Measurement | None, flags: tuple[str, ...],
     }
 
 
-def _reference(usual: GapReference) -> dict[str, Any]:
+def _reference(reference: GapReference) -> dict[str, Any]:
     return {
-        "gap": usual.usual.value,
-        "error": usual.usual.error,
-        "clear": usual.usual.clear,
-        "gain": usual.gain,
-        "most_gain": usual.most_gain if math.isfinite(usual.most_gain) else None,
+        "gap": reference.usual.value,
+        "error": reference.usual.error,
+        "clear": reference.usual.clear,
+        "gain": reference.gain,
+        "most_gain": reference.most_gain if math.isfinite(reference.most_gain) else None,
     }
 
 

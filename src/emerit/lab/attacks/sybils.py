@@ -93,7 +93,7 @@ class SybilDividedInflated(SybilDivided):
 
     name = "sybil-divided-inflated"
     source = "docs/threat-model.md, threats 5 and 11"
-    says = "As sybil-divided, with scales of more than an honest update's."
+    says = "As sybil-divided, with scales sixteen times as large."
 
     def contribute(self, view: RoundView) -> Mapping[int, Sent]:
         """Send the parts' work, sixteen times as large."""
