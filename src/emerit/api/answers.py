@@ -156,6 +156,8 @@ class Verdict(Answer):
     b: float | None = Field(description="moving average of the gap's sign, -1 to 1")
     score: float | None = Field(description="the gain over its last rounds, nats a token")
     score_se: float | None
+    score_usual: float | None = Field(description="what gain was usual in those rounds; pay follows the share of it")
+    score_usual_se: float | None = Field(description="what one trainer's score of those rounds is off by")
     share: float | None = Field(description="how likely it was to be measured; the measured are paid by its inverse")
     cluster: int | None
 

@@ -53,6 +53,7 @@ _ATTACKS: Final = (
     timing.Selective,
     timing.Intermittent,
     timing.LateJoiner,
+    timing.Absentee,
     validators.ValidatorLazy,
     validators.ValidatorCopy,
     validators.ValidatorRandom,

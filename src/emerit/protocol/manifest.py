@@ -258,10 +258,10 @@ class ScoringSpec(_Checked):
     """How validators measure and weigh.
 
     `random_sequences` and `own_sequences` are counts; the trial step is trial_numerator / trial_denominator
-    of the outer step. A weight is max(0, S - z * SE)^power * gap factor; S and SE are discounted by
-    `history_decay` a round. The gap factor is zero below `gap_floor` of the reference gap. The balance moves
-    by `balance_rate` a round and excludes below `balance_floor`. `weight_unit` is in nats^power,
-    `loss_unit` in nats.
+    of the outer step. A weight is r^power * gap factor in units of `weight_unit`, where r is the share that the
+    score S has of the usual one; it is paid if S is above z of its errors. Scores are discounted by `history_decay`
+    a round. The gap factor is zero below `gap_floor` of the usual gap. The balance moves by `balance_rate` a round
+    and excludes below `balance_floor`. `loss_unit` is in nats.
     """
 
     random_sequences: Annotated[int, Bounded(2, 1 << 20)]
@@ -274,7 +274,7 @@ class ScoringSpec(_Checked):
     gap_floor: Annotated[float, Bounded(0.0, 1.0)]
     balance_rate: Annotated[float, Bounded(0.0, 1.0)]
     balance_floor: Annotated[float, Bounded(-1.0, 1.0)]
-    weight_unit: Annotated[float, Bounded(1e-30, 1.0)]
+    weight_unit: Annotated[float, Bounded(1e-9, 1.0)]
     loss_unit: Annotated[float, Bounded(1e-15, 1.0)]
 
 

@@ -243,11 +243,11 @@ _DEMO: Final = Preset(
         trial_denominator=5,
         z=1.0,
         power=3.0,
-        history_decay=0.7,
+        history_decay=0.85,
         gap_floor=0.25,
         balance_rate=0.3,
         balance_floor=-0.25,
-        weight_unit=1e-14,
+        weight_unit=1e-8,
         loss_unit=1e-7,
     ),
     reputation=ReputationSpec(

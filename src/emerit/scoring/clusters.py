@@ -95,14 +95,14 @@ class Clusters:
         What is stale is left out, neither a duplicate nor an original: whoever is sent again by another may well be
         like his own last work.
         As long as any are, one of the contributions that are similar to most of the remaining ones goes. Among those
-        it is one whose own-minus-random gap (`gaps` has it with its error, in nats; a missing one is behind all others)
-        is behind that of something similar by more than two errors, the one with the smallest gap first. Where no gap
-        tells, it is the last to commit, then the highest slot, if all of these are near identity: a copy within a round
-        can only be committed after its original. Else it is the one with the smallest gap, as who trains on a rival's
-        text and commits first is like him, too, and no copy. Among copies of one update this leaves the one with the
-        largest gap, made by whoever trained on what he was given, and as long as gaps are noise the earliest. A mixture
-        goes first, because those that it resembles do not resemble one another: nobody can make two rivals "copies" by
-        resembling both.
+        it is one whose own-minus-random gap (`gaps` has it with its error, in nats, less the usual one; a missing one
+        is behind all others) is behind that of something similar by more than two errors, the one with the smallest gap
+        first. Where no gap tells, it is the last to commit, then the highest slot, if all of these are near identity: a
+        copy within a round can only be committed after its original. Else it is the one with the smallest gap, as who
+        trains on a rival's text and commits first is like him, too, and no copy. Among copies of one update this leaves
+        the one with the largest gap, made by whoever trained on what he was given, and as long as gaps are noise the
+        earliest. A mixture goes first, because those that it resembles do not resemble one another: nobody can make two
+        rivals "copies" by resembling both.
         """
         last = len(commit_order)
         similar: dict[int, set[int]] = {slot: set() for slot in self.cluster_of}

@@ -12,8 +12,8 @@ from emerit.protocol.strangers_json import read_json
 MAX_EVIDENCE_BYTES: Final = 1 << 20
 _CODE = re.compile(r"[a-z0-9-]{1,64}")
 _OF_THE_ROUND: Final = ("s", "se", "own", "own_se", "whole", "first_order", "gap", "gap_se")
-_OF_ITS_ROUNDS: Final = ("gap_mean", "gap_usual", "gap_usual_se", "b", "score", "score_se")
-FIGURES: Final = (*_OF_THE_ROUND, *_OF_ITS_ROUNDS, "gap_factor", "share")
+_OF_ITS_ROUNDS: Final = ("gap_mean", "gap_usual", "gap_usual_se", "score", "score_se", "score_usual", "score_usual_se")
+FIGURES: Final = (*_OF_THE_ROUND, *_OF_ITS_ROUNDS, "b", "gap_factor", "share")
 """What evidence may have of a trainer in figures; `emerit.scoring.vector.evidence` says what they are."""
 
 

@@ -17,7 +17,8 @@ from emerit.protocol.manifest import ScoringSpec
 from emerit.scoring.history import Standing
 from emerit.scoring.measurement import Measurement, weighted_median
 from emerit.scoring.trust import say
-from emerit.scoring.usual_gap import UNKNOWN, UsualGap, a_quarter_above
+from emerit.scoring.usual_gain import UNKNOWN_GAIN, UsualGain
+from emerit.scoring.usual_gap import UNKNOWN_GAP, UsualGap, a_quarter_above
 
 NEGATIVE_Z: Final = 2.0
 GAIN_Z: Final = 2.0
@@ -26,15 +27,13 @@ CAP_NEEDED: Final = 3
 
 @dataclass(frozen=True)
 class GapReference:
-    """The round's usual figures, as medians of the originals: `usual` of the gap.
+    """The round's usual figures, as medians of the originals: `usual` of the gap, `gain` of the gain that is paid for.
 
-    `gain` and `gain_error` are the same of the gain that is paid for; `trusted` says whether they are of trainers
-    that the last consensus paid, and `originals` of how many.
+    `trusted` says whether they are of trainers that the last consensus paid, and `originals` of how many.
     """
 
-    usual: UsualGap = UNKNOWN
-    gain: float | None = None
-    gain_error: float = 0.0
+    usual: UsualGap = UNKNOWN_GAP
+    gain: UsualGain = UNKNOWN_GAIN
     trusted: bool = False
     originals: int = 0
 
@@ -46,14 +45,14 @@ class GapReference:
         newcomers cannot spoil a round. Then the fault is no single trainer's, and nothing that is measured goes into
         anybody's history.
         """
-        if not self.trusted or self.usual.value is None or self.gain is None:
+        if not self.trusted or self.usual.value is None or self.gain.value is None:
             return False
-        return self.usual.value < -self.usual.error or self.gain < -self.gain_error
+        return self.usual.value < -self.usual.error or self.gain.value < -self.gain.error
 
     @property
     def harm(self) -> float:
         """The gain, 0 or less, below which a contribution does harm: that of usual work in a round bad for all."""
-        return min(0.0, self.gain) if self.bad and self.gain is not None else 0.0
+        return min(0.0, self.gain.value) if self.bad and self.gain.value is not None else 0.0
 
     @property
     def most_gain(self) -> float:
@@ -63,9 +62,9 @@ class GapReference:
         sent something else, such as a plain gradient in the first rounds, and pay by the third power would give him
         most of the round. With fewer than three originals nothing is usual.
         """
-        if self.gain is None or self.originals < CAP_NEEDED:
+        if self.gain.value is None or self.originals < CAP_NEEDED:
             return float("inf")
-        return a_quarter_above(self.gain, GAIN_Z * self.gain_error)
+        return a_quarter_above(self.gain.value, GAIN_Z * self.gain.error)
 
     def factor(self, measurement: Measurement, standing: Standing, spec: ScoringSpec) -> float:
         """Return the share of its pay, in [0, 1], that a contribution's gap leaves it; `standing` includes this round.
@@ -99,8 +98,10 @@ def gap_reference(
             weighted_median([item.gap for item in originals], weights),
             weighted_median([item.gap_se for item in originals], weights),
         ),
-        gain=weighted_median([item.gain for item in originals], weights),
-        gain_error=weighted_median([item.gain_se for item in originals], weights),
+        gain=UsualGain(
+            weighted_median([item.gain for item in originals], weights),
+            weighted_median([item.gain_se for item in originals], weights),
+        ),
         trusted=trusted,
         originals=len(originals),
     )

@@ -11,9 +11,10 @@ from typing import Any, Final
 from emerit.errors import StateError
 from emerit.protocol.manifest import ScoringSpec
 from emerit.scoring.measurement import Measurement
-from emerit.scoring.usual_gap import UNKNOWN, UsualGap
+from emerit.scoring.usual_gain import UNKNOWN_GAIN, UsualGain
+from emerit.scoring.usual_gap import UNKNOWN_GAP, UsualGap
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 _FULL_BALANCE_Z: Final = 3.0
 
 
@@ -22,8 +23,8 @@ class Standing:
     """One trainer's discounted sums over its measured rounds, the newest counting 1, each older one `decay` less.
 
     `gain_sum` and `gap_sum` in nats, their variances in nats^2 (discounted twice, as a variance is), `rounds_sum` the
-    sum of the discounts; `balance` in [-1, 1] is the moving average of the gap's sign. `usual_gap_sum` and
-    `usual_variance_sum` are of what was usual in the same rounds.
+    sum of the discounts; `balance` in [-1, 1] is the moving average of the gap's sign. The `usual_...` are of what was
+    usual in the same rounds: who was not there in some is held against those in which he was.
     """
 
     gain_sum: float = 0.0
@@ -32,8 +33,10 @@ class Standing:
     balance: float = 0.0
     gap_sum: float = 0.0
     gap_variance_sum: float = 0.0
+    usual_gain_sum: float = 0.0
+    usual_gain_variance_sum: float = 0.0
     usual_gap_sum: float = 0.0
-    usual_variance_sum: float = 0.0
+    usual_gap_variance_sum: float = 0.0
 
     @property
     def score(self) -> float:
@@ -56,25 +59,40 @@ class Standing:
         return math.sqrt(self.gap_variance_sum) / self.rounds_sum if self.rounds_sum else 0.0
 
     @property
+    def usual_gain(self) -> UsualGain:
+        """What gain was usual in the same rounds, as `usual_gap`."""
+        if not self.rounds_sum:
+            return UNKNOWN_GAIN
+        error = math.sqrt(self.usual_gain_variance_sum) / self.rounds_sum
+        return UsualGain(self.usual_gain_sum / self.rounds_sum, error)
+
+    @property
     def usual_gap(self) -> UsualGap:
         """What was usual in the same rounds, discounted alike, with the error of a mean of usual error.
 
         Not of one's own: whoever sends noise can have that as large as he likes. None before any measurement.
         """
         if not self.rounds_sum:
-            return UNKNOWN
-        return UsualGap(self.usual_gap_sum / self.rounds_sum, math.sqrt(self.usual_variance_sum) / self.rounds_sum)
+            return UNKNOWN_GAP
+        error = math.sqrt(self.usual_gap_variance_sum) / self.rounds_sum
+        return UsualGap(self.usual_gap_sum / self.rounds_sum, error)
+
+    @property
+    def gap_above_usual(self) -> float:
+        """The mean gap less what was usual in the same rounds, in nats per token: whose means compare alike."""
+        return self.gap - (self.usual_gap.value or 0.0)
 
     def after(
         self,
         measurement: Measurement,
         spec: ScoringSpec,
         most_gain: float = math.inf,
-        usual: UsualGap = UNKNOWN,
+        gain: UsualGain = UNKNOWN_GAIN,
+        gap: UsualGap = UNKNOWN_GAP,
     ) -> Standing:
-        """Return the standing with one more measured round.
+        """Return the standing with one more measured round, in which `gain` and `gap` are usual.
 
-        A gain above `most_gain` counts as that; a gap above `usual.most`, of what is `usual` in the round, as that.
+        A gain above `most_gain` counts as that, a gap above `gap.most` as that.
         """
         decay, rate = spec.history_decay, spec.balance_rate
         direction = min(1.0, max(-1.0, measurement.gap_z / _FULL_BALANCE_Z))
@@ -83,10 +101,12 @@ class Standing:
             decay * decay * self.variance_sum + measurement.gain_se**2,
             decay * self.rounds_sum + 1.0,
             (1 - rate) * self.balance + rate * direction,
-            decay * self.gap_sum + min(measurement.gap, usual.most),
+            decay * self.gap_sum + min(measurement.gap, gap.most),
             decay * decay * self.gap_variance_sum + measurement.gap_se**2,
-            decay * self.usual_gap_sum + (usual.value or 0.0),
-            decay * decay * self.usual_variance_sum + usual.error**2,
+            decay * self.usual_gain_sum + (gain.value or 0.0),
+            decay * decay * self.usual_gain_variance_sum + gain.error**2,
+            decay * self.usual_gap_sum + (gap.value or 0.0),
+            decay * decay * self.usual_gap_variance_sum + gap.error**2,
         )
 
 
@@ -172,7 +192,7 @@ def _standing(key: str, item: Any) -> Standing:
         raise _corrupt(f"slot {key} has a figure that is not a finite number")
     standing = Standing(**{name: float(item[name]) for name in names})
     if (
-        min(standing.variance_sum, standing.gap_variance_sum, standing.usual_variance_sum, standing.rounds_sum) < 0
+        min(standing.rounds_sum, *(getattr(standing, name) for name in names if name.endswith("variance_sum"))) < 0
         or 0 < standing.rounds_sum < 1
         or not -1 <= standing.balance <= 1
     ):

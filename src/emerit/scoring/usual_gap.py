@@ -64,4 +64,4 @@ class UsualGap:
         return max(LEAST_SHARE, min(1.0, 1 + (gap - self.value) / spread * (self.value / spread)))
 
 
-UNKNOWN: Final = UsualGap()
+UNKNOWN_GAP: Final = UsualGap()

@@ -15,7 +15,7 @@ from emerit.scoring.gap import GapReference
 from emerit.scoring.measurement import Measurement
 from emerit.scoring.weights import Verdict
 
-EVIDENCE_VERSION: Final = 3
+EVIDENCE_VERSION: Final = 4
 FIRST_ORDER: Final = "first-order"
 """Flags a contribution that raises the loss by what the gradient says of it."""
 MAX_EVIDENCE_PAIRS: Final = 512
@@ -74,9 +74,9 @@ def evidence(
 
     `trainers` maps a slot (as text) to this round's gains on random (`s`, `se`) and own sequences (`own`,
     `own_se`) and at the whole step (`whole`), the gap with its factor, its mean over the rounds and what was usual in
-    them (`gap_usual`, its error), the balance `b`, the score over the last rounds, `cluster`, `flags`, the `reason`
-    code, the `weight`, the `cid`, and what the gradient alone says of it (`first_order`, flagged below 0; it pays
-    nobody); None stands for what was not measured.
+    them (`gap_usual`, its error), the balance `b`, the score over the last rounds and what was usual in them
+    (`score_usual`, its error), `cluster`, `flags`, the `reason` code, the `weight`, the `cid`, and what the gradient
+    alone says of it (`first_order`, flagged below 0; it pays nobody); None stands for what was not measured.
     `share` is the probability with which the contribution was drawn to be measured, `measured_share` its mean over the
     round. `gap_reference` has what is usual in the round. `similarity` has the round's thresholds, the pairs beyond
     them, at most the 512 most alike, and what repeats earlier rounds.
@@ -130,6 +130,8 @@ def _trainer(verdict: Verdict, item: Measurement | None, flags: tuple[str, ...],
         "b": verdict.balance,
         "score": verdict.score,
         "score_se": verdict.score_se,
+        "score_usual": verdict.score_usual,
+        "score_usual_se": verdict.score_usual_se,
         "cluster": verdict.cluster,
         "flags": list(flags),
         "reason": verdict.code,
@@ -143,7 +145,8 @@ def _reference(reference: GapReference) -> dict[str, Any]:
         "gap": reference.usual.value,
         "error": reference.usual.error,
         "clear": reference.usual.clear,
-        "gain": reference.gain,
+        "gain": reference.gain.value,
+        "gain_error": reference.gain.error,
         "most_gain": reference.most_gain if math.isfinite(reference.most_gain) else None,
     }
 

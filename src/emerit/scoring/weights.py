@@ -23,11 +23,11 @@ REFUSED, ADMISSIBLE, SMALLEST_PAID = 0, 1, 2
 class Verdict:
     """What a validator holds of one contribution.
 
-    `weight_value` is in weight units (`ScoringSpec.weight_unit` nats^power): 0 = refused, 1 = admissible but
-    unpaid, from 2 on paid. `code` is a key of `reasons.REASONS`, or the code with which a blob was refused. The
-    figures are None for what was not measured: `score` S and `score_se` over the last rounds, `gap`, `gap_se` and
-    `gap_factor` of this one, `gap_mean` of all and `gap_usual` with its error, of what was usual in them, `balance`
-    after it. `cluster` is None for a contribution that is like no other.
+    `weight_value` is in weight units (`ScoringSpec.weight_unit` of what usual work has): 0 = refused, 1 = admissible
+    but unpaid, from 2 on paid. `code` is a key of `reasons.REASONS`, or the code with which a blob was refused. The
+    figures are None for what was not measured: `score` S and `score_se` over the last rounds, `score_usual` with its
+    error, of what was usual in them, `gap`, `gap_se` and `gap_factor` of this one, `gap_mean` and `gap_usual` as the
+    scores, `balance` after it. `cluster` is None for a contribution that is like no other.
     """
 
     slot: int
@@ -35,6 +35,8 @@ class Verdict:
     weight_value: int = REFUSED
     score: float | None = None
     score_se: float | None = None
+    score_usual: float | None = None
+    score_usual_se: float | None = None
     gap: float | None = None
     gap_se: float | None = None
     gap_mean: float | None = None
@@ -90,14 +92,17 @@ def score_round(
     refused, shares = dict(refused or {}), shares or {}
     refused |= {slot: reasons.NOT_FINITE for slot, item in measurements.items() if not item.finite}
     valid = {slot: item for slot, item in sorted(measurements.items()) if slot not in refused}
-    shown = {slot: history.of(slot).after(item, spec) for slot, item in valid.items()}
-    duplicates = clusters.duplicates({slot: (item.gap, item.gap_se) for slot, item in shown.items()}, commit_order)
-    copies = duplicates | {item.slot for item in clusters.stale}
+    stale = {item.slot for item in clusters.stale}
+    guess = gap_reference(valid.values(), stale, consensus)
+    shown = {slot: history.of(slot).after(item, spec, gap=guess.usual) for slot, item in valid.items()}
+    gaps = {slot: (item.gap_above_usual, item.gap_se) for slot, item in shown.items()}
+    duplicates = clusters.duplicates(gaps, commit_order)
+    copies = duplicates | stale
     reference = gap_reference(valid.values(), copies, consensus)
     standings = {slot: history.of(slot) for slot in valid}
     if not reference.bad and reference.usual.value is not None:
         standings = {
-            slot: standing.after(valid[slot], spec, reference.most_gain, reference.usual)
+            slot: standing.after(valid[slot], spec, reference.most_gain, reference.gain, reference.usual)
             for slot, standing in standings.items()
         }
     verdicts = {slot: Verdict(slot, reasons.NOT_REVEALED) for slot in commit_order}
@@ -105,7 +110,8 @@ def score_round(
     for slot, item in valid.items():
         factor = reference.factor(item, standings[slot], spec)
         copied = (reasons.DUPLICATE if slot in duplicates else reasons.STALE) if slot in copies else None
-        harmful = item.random_gain < reference.harm - HARM_Z * item.random_se or standings[slot].score < 0
+        harmful = item.random_gain < reference.harm - HARM_Z * item.random_se
+        harmful = harmful or standings[slot].score < -standings[slot].usual_gain.doubt
         code, weight = _weigh(standings[slot], factor, copied, spec, shares.get(slot, 1.0), harmful=harmful)
         verdicts[slot] = _measured_verdict(item, standings[slot], factor, code, weight)
     verdicts |= {slot: Verdict(slot, code) for slot, code in refused.items()}
@@ -121,11 +127,13 @@ def _weigh(
 ) -> tuple[str, int]:
     """Return code and weight of a measured contribution: the first rule that applies decides.
 
-    What is paid: max(0, S - z * SE)^power * gap factor / share. A score that is not clear of zero is admissible where
-    the gap speaks for it; a clear score without a gap is not: random signs lower the loss in every second round, at the
-    trial step and by a little, and harm at the full one. `harmful` is what raises the loss at the trial step by more
-    than three errors, or by more than usual in a round that is bad for all, or lowers the score over the last rounds
-    below zero, as harm at the whole step does. What is stale has been applied already, and is not again.
+    What is paid: r^power * gap factor / share, with r the score's share of what was usual in the same rounds
+    (`UsualGain.share`). The test is S + doubt > z * SE, with what the usual score lacks to be clear for the doubt. A
+    score that fails it is admissible where the gap speaks for it; a clear score without a gap is not: random signs
+    lower the loss in every second round, at the trial step and by a little, and harm at the full one. `harmful` is what
+    raises the loss at the trial step by more than three errors, or by more than usual in a round that is bad for all,
+    or lowers the score over the last rounds below zero by more than the doubt, as harm at the whole step does. What is
+    stale has been applied already, and is not again.
     """
     if harmful:
         return reasons.NEGATIVE_SCORE, REFUSED
@@ -133,14 +141,15 @@ def _weigh(
         return reasons.LOW_BALANCE, REFUSED
     if copied == reasons.STALE:
         return copied, REFUSED
-    margin = standing.score - spec.z * standing.score_se
+    usual = standing.usual_gain
+    margin = standing.score - spec.z * standing.score_se + usual.doubt
     if copied is not None:
         return copied, ADMISSIBLE if margin > 0 or factor > 0 else REFUSED
     if margin <= 0:
         return reasons.NOT_SIGNIFICANT, ADMISSIBLE if factor > 0 else REFUSED
     if factor <= 0:
         return reasons.LOW_GAP, REFUSED
-    units = margin**spec.power * factor / share / spec.weight_unit
+    units = usual.share(standing.score) ** spec.power * factor / share / spec.weight_unit
     return reasons.PAID, max(SMALLEST_PAID, round(min(units, float(MAX_VALUE))))
 
 
@@ -151,6 +160,8 @@ def _measured_verdict(item: Measurement, standing: Standing, factor: float, code
         weight_value=weight,
         score=standing.score,
         score_se=standing.score_se,
+        score_usual=standing.usual_gain.value,
+        score_usual_se=standing.usual_gain.error,
         gap=item.gap,
         gap_se=item.gap_se,
         gap_mean=standing.gap,

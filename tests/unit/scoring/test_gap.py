@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from emerit.protocol.presets import PRESETS
 from emerit.scoring.gap import GapReference, gap_reference
 from emerit.scoring.history import Standing
+from emerit.scoring.usual_gain import UsualGain
 from emerit.scoring.usual_gap import LEAST_SHARE, UsualGap
 from tests.unit.scoring.builders import measured
 
@@ -24,7 +25,7 @@ def standing(gap: float, usual: UsualGap, own_error: float = 0.001) -> Standing:
         gap_sum=gap * 2.0,
         gap_variance_sum=(own_error * 2.0) ** 2,
         usual_gap_sum=usual.value * 2.0,
-        usual_variance_sum=(usual.error * 2.0) ** 2,
+        usual_gap_variance_sum=(usual.error * 2.0) ** 2,
     )
 
 
@@ -55,10 +56,10 @@ def test_rounds_are_held_against_what_was_usual_in_them() -> None:
     always, sometimes = NEW, NEW
     for number, gap in enumerate(gaps):
         usual = UsualGap(gap, 0.00001)
-        always = always.after(measured(0, gap=gap), SPEC, usual=usual)
-        sometimes = sometimes if number == missed else sometimes.after(measured(0, gap=gap), SPEC, usual=usual)
+        always = always.after(measured(0, gap=gap), SPEC, gap=usual)
+        sometimes = sometimes if number == missed else sometimes.after(measured(0, gap=gap), SPEC, gap=usual)
     last = GapReference(UsualGap(gaps[-1], 0.00001))
-    newcomer = NEW.after(measured(0, gap=gaps[-1]), SPEC, usual=last.usual)
+    newcomer = NEW.after(measured(0, gap=gaps[-1]), SPEC, gap=last.usual)
     for each in (always, sometimes, newcomer):
         assert last.factor(measured(0, gap=gaps[-1]), each, SPEC) == pytest.approx(1.0)
 
@@ -94,9 +95,9 @@ def test_figures_of_any_size_give_a_share(value: float, error: float, gap: float
 def test_a_newcomers_mean_has_the_doubt_of_its_one_round() -> None:
     usual, measurement = UsualGap(0.004, 0.002), measured(0, gap=0.0, se=0.002)
     reference, known = GapReference(usual), NEW
-    newcomer = NEW.after(measurement, SPEC, usual=usual)
+    newcomer = NEW.after(measurement, SPEC, gap=usual)
     for _ in range(8):
-        known = known.after(measurement, SPEC, usual=usual)
+        known = known.after(measurement, SPEC, gap=usual)
     assert newcomer.usual_gap == usual
     assert 0 < reference.factor(measurement, newcomer, SPEC) < reference.factor(measurement, NEW, SPEC)
     assert reference.factor(measurement, known, SPEC) == 0.0
@@ -106,15 +107,15 @@ def test_nobody_gets_doubt_by_a_noisy_update() -> None:
     usual = UsualGap(0.004, 0.002)
     clean, noisy = NEW, NEW
     for _ in range(5):
-        clean = clean.after(measured(0, gap=0.0005, se=0.0), SPEC, usual=usual)
-        noisy = noisy.after(measured(0, gap=0.0005, se=0.1), SPEC, usual=usual)
+        clean = clean.after(measured(0, gap=0.0005, se=0.0), SPEC, gap=usual)
+        noisy = noisy.after(measured(0, gap=0.0005, se=0.1), SPEC, gap=usual)
         measurement = measured(0, gap=0.004, se=0.1)
         found = [GapReference(usual).factor(measurement, each, SPEC) for each in (clean, noisy)]
         assert found[0] == found[1] < 1
 
 
 def test_in_a_bad_round_who_has_a_history_is_held_to_it_and_a_newcomer_to_nothing() -> None:
-    reference = GapReference(UsualGap(-0.004, 0.001), gain=-1.0, trusted=True, originals=4)
+    reference = GapReference(UsualGap(-0.004, 0.001), gain=UsualGain(-1.0, 0.0), trusted=True, originals=4)
     known = standing(0.0, UsualGap(0.004, 0.0001))
     assert reference.bad
     assert reference.factor(measured(0, gap=-0.001, se=0.001), known, SPEC) == 0.0
@@ -150,7 +151,7 @@ def test_a_gap_enters_the_history_up_to_a_quarter_or_an_error_above_the_usual(
     usual = UsualGap(value, error)
     assert usual.most == pytest.approx(most)
     for gap in (-1.0, most / 2, most, 1.0):
-        assert NEW.after(measured(0, gap=gap), SPEC, usual=usual).gap == pytest.approx(min(gap, most))
+        assert NEW.after(measured(0, gap=gap), SPEC, gap=usual).gap == pytest.approx(min(gap, most))
     assert NEW.after(measured(0, gap=1.0), SPEC).gap == pytest.approx(1.0)
 
 

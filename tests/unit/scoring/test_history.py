@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from emerit.errors import StateError
 from emerit.scoring.history import HistoryRecord, ScoreHistory, Standing
 from emerit.scoring.measurement import Measurement
+from emerit.scoring.usual_gain import UsualGain
 from emerit.scoring.usual_gap import UsualGap
 from tests.unit.scoring.builders import SPEC, measured
 
@@ -38,12 +39,16 @@ def test_score_is_the_discounted_mean_and_its_error() -> None:
 
 
 @given(rounds=st.integers(1, 40), decay=st.sampled_from((0.0, 0.5, 0.7, 0.95, 1.0)))
-def test_what_was_usual_is_remembered_as_the_gaps_are(rounds: int, decay: float) -> None:
+def test_what_was_usual_is_remembered_as_gains_and_gaps_are(rounds: int, decay: float) -> None:
     spec, standing = replace(SPEC, history_decay=decay), Standing()
-    assert standing.usual_gap == UsualGap()
+    assert (standing.usual_gain, standing.usual_gap) == (UsualGain(), UsualGap())
     for number in range(rounds):
-        gap = 0.01 / (1 + number)
-        standing = standing.after(Measurement(0, 0.01, 0.003, 0.01 + gap, 0.004), spec, usual=UsualGap(gap, 0.005))
+        gain = gap = 0.01 / (1 + number)
+        item = Measurement(0, gain, 0.003, gain + gap, 0.004)
+        standing = standing.after(item, spec, gain=UsualGain(gain, 0.003), gap=UsualGap(gap, 0.005))
+    assert standing.usual_gain.value == pytest.approx(standing.score)
+    assert standing.usual_gain.error == pytest.approx(standing.score_se)
+    assert standing.gap_above_usual == pytest.approx(0.0, abs=1e-15)
     assert standing.usual_gap.value == pytest.approx(standing.gap)
     assert standing.usual_gap.error == pytest.approx(standing.gap_se)
 
@@ -53,7 +58,7 @@ def test_twenty_equal_rounds_shrink_the_error_and_keep_the_score() -> None:
     for _ in range(20):
         standing = standing.after(measured(0, gain=0.01, se=0.005), SPEC)
     assert standing.score == pytest.approx(0.01)
-    assert standing.score_se == pytest.approx(0.005 * math.sqrt(0.3 / 1.7), rel=1e-2)
+    assert standing.score_se == pytest.approx(0.005 * math.sqrt(0.15 / 1.85) * 1.04, rel=1e-2)
 
 
 @pytest.mark.parametrize(("z", "share"), [(1.5, 0.5), (30.0, 1.0), (-1.5, -0.5), (-30.0, -1.0), (0.0, 0.0)])
@@ -94,7 +99,7 @@ ENTRY = asdict(Standing(gain_sum=0.1, variance_sum=0.1, rounds_sum=1.0))
 
 
 def test_the_entry_that_is_spoilt_below_is_read() -> None:
-    assert ScoreHistory.from_dict({"version": 3, "trainers": {"1": ENTRY}}).of(1).rounds_sum == 1.0
+    assert ScoreHistory.from_dict({"version": 4, "trainers": {"1": ENTRY}}).of(1).rounds_sum == 1.0
 
 
 @pytest.mark.parametrize(
@@ -102,26 +107,27 @@ def test_the_entry_that_is_spoilt_below_is_read() -> None:
     [
         None,
         [],
-        {"version": 3},
-        {"version": 2, "trainers": {}},
-        {"version": 3, "trainers": {}, "more": 1},
-        {"version": 3, "trainers": []},
-        {"version": 3, "trainers": {"x": ENTRY}},
-        {"version": 3, "trainers": {"-1": ENTRY}},
-        {"version": 3, "trainers": {"01": ENTRY}},
-        {"version": 3, "trainers": {"1": {**ENTRY, "more": 1.0}}},
-        {"version": 3, "trainers": {"1": {"balance": 0.0}}},
-        {"version": 3, "trainers": {"1": {**ENTRY, "balance": "0"}}},
-        {"version": 3, "trainers": {"1": {**ENTRY, "balance": True}}},
-        {"version": 3, "trainers": {"1": {**ENTRY, "balance": 1.5}}},
-        {"version": 3, "trainers": {"1": {**ENTRY, "gain_sum": math.nan}}},
-        {"version": 3, "trainers": {"1": {**ENTRY, "gain_sum": math.inf}}},
-        {"version": 3, "trainers": {"1": {**ENTRY, "variance_sum": -1.0}}},
-        {"version": 3, "trainers": {"1": {**ENTRY, "gap_variance_sum": -1.0}}},
-        {"version": 3, "trainers": {"1": {**ENTRY, "usual_variance_sum": -1.0}}},
-        {"version": 3, "trainers": {"1": {**ENTRY, "rounds_sum": -1.0}}},
-        {"version": 3, "trainers": {"1": {**ENTRY, "rounds_sum": 0.5}}},
-        {"version": 3, "trainers": {"1": 3}},
+        {"version": 4},
+        {"version": 3, "trainers": {}},
+        {"version": 4, "trainers": {}, "more": 1},
+        {"version": 4, "trainers": []},
+        {"version": 4, "trainers": {"x": ENTRY}},
+        {"version": 4, "trainers": {"-1": ENTRY}},
+        {"version": 4, "trainers": {"01": ENTRY}},
+        {"version": 4, "trainers": {"1": {**ENTRY, "more": 1.0}}},
+        {"version": 4, "trainers": {"1": {"balance": 0.0}}},
+        {"version": 4, "trainers": {"1": {**ENTRY, "balance": "0"}}},
+        {"version": 4, "trainers": {"1": {**ENTRY, "balance": True}}},
+        {"version": 4, "trainers": {"1": {**ENTRY, "balance": 1.5}}},
+        {"version": 4, "trainers": {"1": {**ENTRY, "gain_sum": math.nan}}},
+        {"version": 4, "trainers": {"1": {**ENTRY, "gain_sum": math.inf}}},
+        {"version": 4, "trainers": {"1": {**ENTRY, "variance_sum": -1.0}}},
+        {"version": 4, "trainers": {"1": {**ENTRY, "gap_variance_sum": -1.0}}},
+        {"version": 4, "trainers": {"1": {**ENTRY, "usual_gain_variance_sum": -1.0}}},
+        {"version": 4, "trainers": {"1": {**ENTRY, "usual_gap_variance_sum": -1.0}}},
+        {"version": 4, "trainers": {"1": {**ENTRY, "rounds_sum": -1.0}}},
+        {"version": 4, "trainers": {"1": {**ENTRY, "rounds_sum": 0.5}}},
+        {"version": 4, "trainers": {"1": 3}},
     ],
 )
 def test_anything_else_is_refused(data: Any) -> None:
@@ -143,7 +149,7 @@ def test_a_round_that_is_scored_again_starts_from_the_history_before_it() -> Non
     assert HistoryRecord.from_dict(json.loads(json.dumps(again.to_dict()))) == again
 
 
-@pytest.mark.parametrize("data", [None, {}, {"round": "1", "before": {}, "after": {}}, {"version": 3, "trainers": {}}])
+@pytest.mark.parametrize("data", [None, {}, {"round": "1", "before": {}, "after": {}}, {"version": 4, "trainers": {}}])
 def test_a_record_of_another_form_is_named(data: object) -> None:
     with pytest.raises(StateError, match="history-corrupt"):
         HistoryRecord.from_dict(data)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import combinations
+from statistics import NormalDist
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,8 @@ from emerit.scoring import reasons
 from emerit.scoring.clusters import Clusters, Pair, Stale, Threshold, connect
 from emerit.scoring.history import ScoreHistory, Standing
 from emerit.scoring.measurement import Measurement
-from emerit.scoring.weights import RoundScores, score_round
+from emerit.scoring.usual_gain import UsualGain
+from emerit.scoring.weights import RoundScores, Verdict, score_round
 from tests.unit.scoring.builders import SPEC, measured
 
 ALONE = Clusters()
@@ -40,19 +42,32 @@ def paid_weights(scores: RoundScores) -> dict[int, int]:
     return {slot: verdict.weight_value for slot, verdict in scores.verdicts.items() if verdict.weight_value > 1}
 
 
-def test_weight_is_the_third_power_of_the_score_less_its_error_times_the_gap_factor() -> None:
-    scores = score(measured(0), measured(1), measured(2, gap=0.003))
+def test_weight_is_the_third_power_of_the_share_of_the_usual_score_times_the_gap_factor() -> None:
+    scores = score(measured(0), measured(1), measured(2, gap=0.003), measured(3, gain=0.005))
     assert scores.verdicts[0].code == "paid"
-    assert scores.verdicts[0].weight_value == round((0.01 - 0.0005) ** 3 / 1e-14) == 85_737_500
+    assert scores.verdicts[0].weight_value == 100_000_000
     assert scores.verdicts[2].gap_factor == pytest.approx(0.5)
-    assert scores.verdicts[2].weight_value == pytest.approx(42_868_750, abs=1)
+    assert scores.verdicts[2].weight_value == pytest.approx(50_000_000, abs=1)
+    learned = 0.3**2 / (0.3**2 + 0.05**2)  # a usual score of 20 errors
+    assert scores.verdicts[3].weight_value == pytest.approx((1 - 0.5 * learned) ** 3 * 10**8, abs=1)
+    assert [scores.verdicts[3].score_usual, scores.verdicts[3].score_usual_se] == [0.01, 0.0005]
 
 
 def test_pay_is_at_least_2_units_and_at_most_what_a_lane_can_hold() -> None:
-    small = score(measured(0, gain=1e-7, gap=0.0, se=0.0))
-    assert small.verdicts[0].weight_value == 2
-    huge = score(measured(0, gain=1e6, gap=1e6, se=1.0))
-    assert huge.verdicts[0].weight_value == minifloat.MAX_VALUE
+    small, huge = (
+        score_round(
+            {0: measured(0, gain=1.0), 1: measured(1, gain=gain, gap=gap)},
+            ALONE,
+            {0: 0, 1: 1},
+            ScoreHistory(),
+            {0: 9},
+            replace(SPEC, power=4.0),
+            shares={1: probability},
+        ).verdicts[1]
+        for gain, gap, probability in ((0.0016, 0.0018, 1.0), (1e6, 1.0, 0.1))
+    )
+    assert (small.code, small.weight_value) == ("paid", 2)
+    assert (huge.code, huge.weight_value) == ("paid", minifloat.MAX_VALUE)
 
 
 def test_a_copy_pair_earns_what_one_honest_trainer_earns() -> None:
@@ -78,12 +93,12 @@ def test_a_copy_on_other_data_earns_0_though_similarity_missed_it() -> None:
     assert (scores.verdicts[3].code, scores.verdicts[3].weight_value) == ("low-gap", 0)
 
 
-def test_one_machine_behind_two_identities_earns_a_quarter_of_an_honest_machine() -> None:
+def test_one_machine_behind_two_identities_earns_less_than_a_third_of_an_honest_machine() -> None:
     # Half the work on each assignment: half the gap each, and the score falls as compute^0.6.
     half = 0.01 * 0.5**0.6
     scores = score(*(measured(slot) for slot in range(4)), *(measured(4 + n, gain=half, gap=0.003) for n in range(2)))
     weights = paid_weights(scores)
-    assert (weights[4] + weights[5]) / weights[0] == pytest.approx(0.264, abs=0.01)
+    assert (weights[4] + weights[5]) / weights[0] == pytest.approx(0.299, abs=0.01)
 
 
 def test_noise_earns_0_and_is_not_applied() -> None:
@@ -113,6 +128,45 @@ def test_one_harmful_round_after_ten_good_ones_earns_0() -> None:
 def test_one_noisy_round_after_ten_good_ones_is_still_paid() -> None:
     history = ScoreHistory().with_standings({0: Standing(0.03, 1e-6, 3.0, 1.0)})
     assert score(measured(0, gain=-0.0005), measured(1), history=history).verdicts[0].code == "paid"
+
+
+def test_merit_of_rounds_in_which_all_gained_much_is_worth_no_more_in_later_ones() -> None:
+    consensus, history = dict.fromkeys(range(3), 1000), ScoreHistory()
+    for gain in (0.1, 0.01, 0.01, 0.01):
+        there = (0, 1, 2) if gain == 0.01 else range(4)
+        history = score(*(measured(slot, gain) for slot in there), history=history, consensus=consensus).history
+    items = [measured(slot) for slot in range(5)]  # one was away since the first round, one has just come
+    verdicts = score(*items, history=history, consensus=consensus).verdicts
+    scores = [verdicts[slot].score for slot in (0, 3, 4)]
+    assert scores == pytest.approx([0.0227, 0.0514, 0.01], abs=1e-4)
+    assert {verdicts[slot].weight_value for slot in range(5)} == {10**8}
+
+
+def test_honest_work_is_paid_alike_where_there_is_hardly_anything_to_gain() -> None:
+    usual, error, random = 0.0005, 0.0005, NormalDist()
+    history, pay, codes = ScoreHistory(), [0] * 10, []
+    draws = iter(random.samples(40 * 10, seed=3))
+    for _ in range(40):
+        items = [measured(slot, usual + error * next(draws), se=error) for slot in range(10)]
+        scores = score(*items, history=history, consensus=dict.fromkeys(range(10), 1000))
+        history = scores.history
+        codes += [verdict.code for verdict in scores.verdicts.values()]
+        whole = sum(verdict.weight_value for verdict in scores.verdicts.values())
+        pay = [have + scores.verdicts[slot].weight_value / whole / 4 for slot, have in enumerate(pay)]
+    assert codes.count("paid") >= 399
+    assert min(pay) > 0.7 and max(pay) < 1.3
+
+
+def test_a_copier_with_a_past_of_large_gaps_is_no_original() -> None:
+    consensus, history = dict.fromkeys(range(4), 1000), ScoreHistory()
+    for _ in range(2):
+        items = [measured(slot, gap=0.06) for slot in (0, 1, 2, 4)]
+        history = score(*items, history=history, consensus=consensus).history
+    items = [*(measured(slot) for slot in range(4)), measured(4, gap=0.0)]  # 3 is new, 4 sends what 3 has sent
+    verdicts = score(*items, clusters=alike(3, 4), history=history, consensus=consensus).verdicts
+    assert verdicts[4].gap_mean is not None and verdicts[3].gap_mean is not None
+    assert verdicts[4].gap_mean > 5 * verdicts[3].gap_mean
+    assert [verdicts[slot].code for slot in (3, 4)] == ["paid", "duplicate"]
 
 
 def test_idle_rounds_on_old_merit_earn_0() -> None:
@@ -207,6 +261,10 @@ def test_an_unmeasured_round_leaves_the_history_alone() -> None:
     assert scores.history == history
 
 
+def _doubt(verdict: Verdict) -> float:
+    return UsualGain(verdict.score_usual, verdict.score_usual_se or 0.0).doubt
+
+
 FIGURE = st.floats(-0.1, 0.1, allow_nan=False)
 ERROR = st.floats(0.0, 0.05, allow_nan=False)
 
@@ -233,8 +291,8 @@ def test_rules_that_hold_for_every_round(
         assert verdict.code in reasons.REASONS
         assert 0 <= verdict.weight_value <= minifloat.MAX_VALUE
         assert (verdict.weight_value >= 2) == (verdict.code == reasons.PAID)
-        assert verdict.gap_factor is not None and 0 <= verdict.gap_factor <= 1
-        if item.random_gain < scores.reference.harm - 3 * item.random_se or (verdict.score or 0) < 0:
+        assert verdict.score is not None and verdict.gap_factor is not None and 0 <= verdict.gap_factor <= 1
+        if item.random_gain < scores.reference.harm - 3 * item.random_se or verdict.score < -_doubt(verdict):
             assert verdict.weight_value == 0
     paid = {slot for slot, verdict in scores.verdicts.items() if verdict.weight_value >= 2}
     assert len(paid & similar) <= 1
@@ -250,9 +308,15 @@ def test_weights_do_not_depend_on_the_order_of_the_measurements(order: list[int]
 
 
 def test_power_and_z_come_from_the_manifest() -> None:
-    spec = replace(SPEC, power=1.0, z=2.0, weight_unit=1e-9)
-    scores = score_round({0: measured(0)}, ALONE, {0: 0}, ScoreHistory(), {}, spec)
-    assert scores.verdicts[0].weight_value == round((0.01 - 2 * 0.0005) / 1e-9)
+    items, order = {0: measured(0), 1: measured(1), 2: measured(2, gain=0.002)}, {slot: slot for slot in range(3)}
+    verdicts = [
+        score_round(items, ALONE, order, ScoreHistory(), {}, replace(SPEC, power=power, z=z, weight_unit=1e-9)).verdicts
+        for power, z in ((1.0, 3.9), (2.0, 3.9), (1.0, 4.1))
+    ]
+    learned = 0.3**2 / (0.3**2 + 0.05**2)
+    share = 1 - 0.8 * learned
+    assert [each[2].weight_value for each in verdicts[:2]] == [round(share * 1e9), round(share**2 * 1e9)]
+    assert verdicts[2][2].code == "not-significant"
 
 
 def test_a_round_that_is_bad_for_all_changes_nobodys_history() -> None:

@@ -60,3 +60,18 @@ class LateJoiner(Attack):
             slot: view.machines[place].work(view.number, view.values, self._old[slot])
             for place, slot in enumerate(view.slots)
         }
+
+
+class Absentee(Attack):
+    """Takes its merit of a run's first rounds, in which all gain most, to later ones."""
+
+    name = "absentee"
+    source = "docs/economics.md (scores over rounds)"
+    says = "Works honestly in the first three rounds and then in every fifth only; the rest it stays away."
+    works = True
+
+    def contribute(self, view: RoundView) -> Mapping[int, Sent]:
+        """Work, or send nothing."""
+        if view.number >= 3 and view.number % 5:
+            return {}
+        return {slot: view.honest(place) for place, slot in enumerate(view.slots)}
