@@ -117,6 +117,7 @@ def compared(first: dict[str, NDArray[Any]], second: dict[str, NDArray[Any]]) ->
     from emerit.protocol import minifloat
     from emerit.protocol.presets import preset
     from emerit.scoring.agreement import ERROR_SHARE, LEAST_NATS, LOSS_SHARE
+    from emerit.scoring.usual_gain import UsualGain
 
     spec = preset("demo").scoring
     apart = np.abs(first["gains"] - second["gains"])
@@ -124,8 +125,9 @@ def compared(first: dict[str, NDArray[Any]], second: dict[str, NDArray[Any]]) ->
     loss = np.abs(first["base"] - second["base"])
     codes = []
     for each in (first, second):
-        margins = np.maximum(0.0, each["gains"][:, 0] - spec.z * each["gains"][:, 1])
-        codes.append([minifloat.encode(round(float(margin) ** spec.power / spec.weight_unit)) for margin in margins])
+        usual = UsualGain(float(np.median(each["gains"][:, 0])), float(np.median(each["gains"][:, 1])))
+        shares = [usual.share(float(gain)) for gain in each["gains"][:, 0]]
+        codes.append([minifloat.encode(round(share**spec.power / spec.weight_unit)) for share in shares])
     return {
         "identical": bool((apart == 0).all() and (loss == 0).all()),
         "gain_nats": float(apart.max()),
