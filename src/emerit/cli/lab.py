@@ -47,6 +47,7 @@ def run(
 ) -> None:
     """Play one attack against one defence, with real training, and print what the attacker gained."""
     from emerit.lab.cells import Laboratory
+    from emerit.lab.figures import incomes_wei
     from emerit.lab.settings import Settings
     from emerit.training.threads import single_thread
 
@@ -72,6 +73,7 @@ def run(
         record |= {"final_loss": cell.played.final_loss, "state_root": cell.played.state_root}
         record["rounds_taken_back"] = [at - 1 for at, item in enumerate(cell.played.rounds) if item.took_back]
         record["most_harm_nats"] = max(item.harm_nats for item in cell.played.rounds)
+        record["trainers_earned_wei"] = [str(amount) for amount in incomes_wei(cell.played)[: settings.trainers]]
         print_json(record | {"settings": dataclasses.asdict(settings)})
         return
     _print(found)

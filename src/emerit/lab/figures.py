@@ -54,7 +54,7 @@ def figures(played: Played, reference: Played, trainers: int, nature: Nature) ->
     """Return the figures of an experiment with `trainers` slots; `reference` has its machines working honestly."""
     attackers = set(played.attackers)
     rivals = [slot for slot in range(trainers) if slot not in attackers]
-    paid, paid_before = _incomes(played), _incomes(reference)
+    paid, paid_before = incomes_wei(played), incomes_wei(reference)
     suspects = range(trainers) if nature.honest else rivals
     wrong = _unpaid(played.rounds, suspects)
     sent = sum(slot in item.weights for item in played.rounds for slot in suspects)
@@ -73,8 +73,8 @@ def figures(played: Played, reference: Played, trainers: int, nature: Nature) ->
     )
 
 
-def _incomes(played: Played) -> list[int]:
-    """Return what each registry index earned in all rounds, in wei."""
+def incomes_wei(played: Played) -> list[int]:
+    """Return what each registry index earned in all rounds, in wei: trainers by slot, then validators."""
     return [sum(amounts) for amounts in zip(*(item.amounts_wei for item in played.rounds), strict=True)]
 
 
@@ -82,7 +82,7 @@ def _share_ratio(played: Played, reference: Played, trainers: int) -> float | No
     members = [*played.attackers, *(trainers + slot for slot in played.attacking_validators)]
     if not members:
         return None
-    paid, before = _incomes(played), _incomes(reference)
+    paid, before = incomes_wei(played), incomes_wei(reference)
     due = sum(before[index] for index in members) / max(1, sum(before))
     if not due:  # a rule that pays few may have paid none of them; then what an equal share would be
         due = 0.8 * played.machines / max(1, trainers - played.idle)

@@ -11,6 +11,7 @@ from emerit.cli.main import run
 from emerit.errors import UsageError
 from emerit.lab.cells import Laboratory, check_room
 from emerit.lab.matrix import COMPARED, Plan, collect, run_missing
+from emerit.lab.play import BUDGET_WEI
 from emerit.lab.report import Report
 from emerit.lab.settings import NO_ATTACK, Settings
 from tests.unit.lab.builders import small
@@ -82,6 +83,9 @@ def test_the_command_prints_its_keys(capsys: pytest.CaptureFixture[str]) -> None
     record = json.loads(capsys.readouterr().out)
     assert record.keys() >= KEYS
     assert record["settings"]["attack"] == "copy-exact"
+    earned = [int(amount) for amount in record["trainers_earned_wei"]]
+    assert (len(earned), min(earned) >= 0) == (6, True)
+    assert BUDGET_WEI * 4 // 5 - 6 <= sum(earned) <= BUDGET_WEI * 4 // 5, "one round, trainers get four fifths"
 
 
 def test_the_list_names_attacks_and_defences(capsys: pytest.CaptureFixture[str]) -> None:
