@@ -54,6 +54,7 @@ _ATTACKS: Final = (
     timing.Intermittent,
     timing.LateJoiner,
     timing.Absentee,
+    timing.Slacker,
     validators.ValidatorLazy,
     validators.ValidatorCopy,
     validators.ValidatorRandom,

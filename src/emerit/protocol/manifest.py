@@ -260,8 +260,8 @@ class ScoringSpec(_Checked):
     `random_sequences` and `own_sequences` are counts; the trial step is trial_numerator / trial_denominator
     of the outer step. A weight is r^power * gap factor in units of `weight_unit`, where r is the share that the
     score S has of the usual one; it is paid if S and the doubt of the usual one are above z of its errors. Scores
-    are discounted by `history_decay` a round. The gap factor is zero below `gap_floor` of the usual gap. The balance moves by `balance_rate` a round
-    and excludes below `balance_floor`. `loss_unit` is in nats.
+    are discounted by `history_decay` a round. The gap factor is zero below `gap_floor` of the usual gap. The balance
+    moves by `balance_rate` a round and excludes below `balance_floor`. `loss_unit` is in nats.
     """
 
     random_sequences: Annotated[int, Bounded(2, 1 << 20)]

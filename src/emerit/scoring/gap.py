@@ -18,11 +18,12 @@ from emerit.scoring.history import Standing
 from emerit.scoring.measurement import Measurement, weighted_median
 from emerit.scoring.trust import say
 from emerit.scoring.usual_gain import UNKNOWN_GAIN, UsualGain
-from emerit.scoring.usual_gap import UNKNOWN_GAP, UsualGap, a_quarter_above
+from emerit.scoring.usual_gap import UNKNOWN_GAP, UsualGap, somewhat_above
 
 NEGATIVE_Z: Final = 2.0
 GAIN_Z: Final = 2.0
-CAP_NEEDED: Final = 3
+MOST_GAIN: Final = 1.1
+CAP_NEEDED: Final = 2
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,15 @@ class GapReference:
 
     @property
     def most_gain(self) -> float:
-        """The largest gain that is paid in a round: a quarter above the usual one, or two errors where that is more.
+        """The largest gain that is paid in a round: a tenth above the usual one, or two errors where that is more.
 
         Trainers with one codec, one norm and one machine each come out alike. Whoever gains several times as much has
         sent something else, such as a plain gradient in the first rounds, and pay by the third power would give him
-        most of the round. With fewer than three originals nothing is usual.
+        most of the round. With one original nothing else is usual.
         """
         if self.gain.value is None or self.originals < CAP_NEEDED:
             return float("inf")
-        return a_quarter_above(self.gain.value, GAIN_Z * self.gain.error)
+        return somewhat_above(self.gain.value, MOST_GAIN, GAIN_Z * self.gain.error)
 
     def factor(self, measurement: Measurement, standing: Standing, spec: ScoringSpec) -> float:
         """Return the share of its pay, in [0, 1], that a contribution's gap leaves it; `standing` includes this round.

@@ -11,10 +11,10 @@ LEAST_SHARE: Final = 0.02
 MOST: Final = 1.25
 
 
-def a_quarter_above(usual: float, error: float) -> float:
-    """Return a quarter more than a usual figure (0 if it is below that), or an `error` more where that is larger."""
+def somewhat_above(usual: float, times: float, error: float) -> float:
+    """Return `times` a usual figure (0 if it is below that), or an `error` more than it where that is larger."""
     usual = max(0.0, usual)
-    return max(MOST * usual, usual + error)
+    return max(times * usual, usual + error)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class UsualGap:
 
         So nobody puts a gap by in one round for another without work; work itself has no more than the usual gap.
         """
-        return math.inf if self.value is None else a_quarter_above(self.value, self.error)
+        return math.inf if self.value is None else somewhat_above(self.value, MOST, self.error)
 
     def lenient(self, gap: float, floor: float) -> float:
         """Return min(1, (gap + doubt) / usual), and 0 below `floor`; 1 where nothing is usual.

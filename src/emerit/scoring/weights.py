@@ -111,7 +111,6 @@ def score_round(
         factor = reference.factor(item, standings[slot], spec)
         copied = (reasons.DUPLICATE if slot in duplicates else reasons.STALE) if slot in copies else None
         harmful = item.random_gain < reference.harm - HARM_Z * item.random_se
-        harmful = harmful or standings[slot].score < -standings[slot].usual_gain.doubt
         code, weight = _weigh(standings[slot], factor, copied, spec, shares.get(slot, 1.0), harmful=harmful)
         verdicts[slot] = _measured_verdict(item, standings[slot], factor, code, weight)
     verdicts |= {slot: Verdict(slot, code) for slot, code in refused.items()}
@@ -131,18 +130,19 @@ def _weigh(
     (`UsualGain.share`). The test is S + doubt > z * SE, with what the usual score lacks to be clear for the doubt. A
     score that fails it is admissible where the gap speaks for it; a clear score without a gap is not: random signs
     lower the loss in every second round, at the trial step and by a little, and harm at the full one. `harmful` is what
-    raises the loss at the trial step by more than three errors, or by more than usual in a round that is bad for all,
-    or lowers the score over the last rounds below zero by more than the doubt, as harm at the whole step does. What is
-    stale has been applied already, and is not again.
+    raises the loss at the trial step by more than three errors, or by more than usual in a round that is bad for all.
+    So is a score below zero that fails the test, as that of harm at the whole step does. What is stale has been applied
+    already, and is not again.
     """
+    usual = standing.usual_gain
+    margin = standing.score - spec.z * standing.score_se + usual.doubt
+    harmful = harmful or (standing.score < 0 and margin <= 0)
     if harmful:
         return reasons.NEGATIVE_SCORE, REFUSED
     if standing.balance < spec.balance_floor:
         return reasons.LOW_BALANCE, REFUSED
     if copied == reasons.STALE:
         return copied, REFUSED
-    usual = standing.usual_gain
-    margin = standing.score - spec.z * standing.score_se + usual.doubt
     if copied is not None:
         return copied, ADMISSIBLE if margin > 0 or factor > 0 else REFUSED
     if margin <= 0:

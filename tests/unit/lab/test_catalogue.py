@@ -20,7 +20,7 @@ ASKED = """
 free-rider-zeros free-rider-noise free-rider-stale free-rider-aggregate copy-exact copy-noise copy-scaled copy-half
 copy-stale mixture sybil-clones sybil-halves sybil-halves-planted sybil-divided sybil-divided-inflated
 resemble-rival inflated-scale trial-step
-plain-gradient sign-flip scaling alie ipm dmpa label-flip backdoor selective intermittent late-joiner absentee
+plain-gradient sign-flip scaling alie ipm dmpa label-flip backdoor selective intermittent late-joiner absentee slacker
 validator-lazy validator-copy validator-random validator-biased validator-collude honest-half-batch honest-non-iid
 """
 

@@ -155,10 +155,11 @@ def test_a_gap_enters_the_history_up_to_a_quarter_or_an_error_above_the_usual(
     assert NEW.after(measured(0, gap=1.0), SPEC).gap == pytest.approx(1.0)
 
 
-def test_the_usual_gain_and_a_quarter_more_is_paid_at_most() -> None:
+def test_the_usual_gain_and_a_tenth_more_is_paid_at_most() -> None:
     items = [measured(slot, gain=gain, se=0.0001) for slot, gain in enumerate((0.01, 0.012, 0.1))]
-    assert gap_reference(items, (), {}).most_gain == pytest.approx(0.015)
-    assert gap_reference(items[:2], (), {}).most_gain == float("inf")
+    assert gap_reference(items, (), {}).most_gain == pytest.approx(0.0132)
+    assert gap_reference(items[1:], (), {}).most_gain == pytest.approx(0.0132)
+    assert gap_reference(items[:1], (), {}).most_gain == float("inf")
     noisy = [measured(slot, gain=0.001, se=0.001) for slot in range(3)]
     assert gap_reference(noisy, (), {}).most_gain == pytest.approx(0.003)
 

@@ -20,7 +20,16 @@ def test_a_score_is_drawn_to_the_usual_one_by_how_little_was_learned(score: floa
 
 
 @pytest.mark.parametrize(
-    ("value", "error", "doubt"), [(0.01, 0.002, 0.0), (0.01, 0.003, 0.002), (0.0001, 0.003, 0.0119), (0.0, 0.003, 0.0)]
+    ("value", "error", "doubt"),
+    [
+        (0.01, 0.002, 0.0),
+        (0.01, 0.003, 0.002),
+        (0.0001, 0.003, 0.0119),
+        (0.0, 0.003, 0.012),
+        (-0.0001, 0.003, 0.0121),
+        (-0.01, 0.002, 0.016),
+        (-1.0, 0.002, 0.016),
+    ],
 )
 def test_the_doubt_is_what_the_usual_gain_lacks_to_four_errors(value: float, error: float, doubt: float) -> None:
     assert UsualGain(value, error).doubt == pytest.approx(doubt)
@@ -32,8 +41,7 @@ def test_nothing_usual_is_no_measure() -> None:
 
 
 def test_where_most_do_nothing_those_who_work_are_paid_by_what_they_gain() -> None:
-    idle = UsualGain(-0.001, 0.001)
-    assert idle.doubt == 0
+    idle = UsualGain(0.0, 0.005)
     assert 1 < idle.share(0.01) < idle.share(0.05) < MOST_SHARE
 
 

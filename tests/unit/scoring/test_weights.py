@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from statistics import NormalDist
@@ -9,16 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emerit.errors import RefusedError
 from emerit.protocol import minifloat
 from emerit.scoring import reasons
 from emerit.scoring.clusters import Clusters, Pair, Stale, Threshold, connect
 from emerit.scoring.history import ScoreHistory, Standing
 from emerit.scoring.measurement import Measurement
-from emerit.scoring.usual_gain import UsualGain
+from emerit.scoring.usual_gain import MOST_SHARE, UsualGain
 from emerit.scoring.weights import RoundScores, Verdict, score_round
 from tests.unit.scoring.builders import SPEC, measured
 
 ALONE = Clusters()
+
+
+def with_a_name(balance: float = 1.0) -> Standing:
+    return Standing(0.03, 1e-6, 3.0, balance, usual_gain_sum=0.03, usual_gain_variance_sum=1e-6)
 
 
 def alike(*slots: int) -> Clusters:
@@ -53,21 +59,20 @@ def test_weight_is_the_third_power_of_the_share_of_the_usual_score_times_the_gap
     assert [scores.verdicts[3].score_usual, scores.verdicts[3].score_usual_se] == [0.01, 0.0005]
 
 
-def test_pay_is_at_least_2_units_and_at_most_what_a_lane_can_hold() -> None:
-    small, huge = (
-        score_round(
-            {0: measured(0, gain=1.0), 1: measured(1, gain=gain, gap=gap)},
-            ALONE,
-            {0: 0, 1: 1},
-            ScoreHistory(),
-            {0: 9},
-            replace(SPEC, power=4.0),
-            shares={1: probability},
-        ).verdicts[1]
-        for gain, gap, probability in ((0.0016, 0.0018, 1.0), (1e6, 1.0, 0.1))
-    )
-    assert (small.code, small.weight_value) == ("paid", 2)
-    assert (huge.code, huge.weight_value) == ("paid", minifloat.MAX_VALUE)
+def test_pay_is_at_least_2_units() -> None:
+    items = {0: measured(0, gain=1.0), 1: measured(1, gain=0.0016, gap=0.0018)}
+    spec = replace(SPEC, power=4.0, weight_unit=1e-7)
+    verdict = score_round(items, ALONE, {0: 0, 1: 1}, ScoreHistory(), {0: 9}, spec).verdicts[1]
+    assert (verdict.code, verdict.weight_value) == ("paid", 2)
+
+
+def test_a_lane_holds_the_most_that_any_run_can_pay() -> None:
+    smallest_unit, most_power, least_probability = 1e-9, 4.0, 1 / 16
+    assert MOST_SHARE**most_power / least_probability / smallest_unit < minifloat.MAX_VALUE
+    assert replace(SPEC, power=most_power, weight_unit=smallest_unit)
+    for beyond in ({"power": 4.1}, {"weight_unit": 0.9e-9}):
+        with pytest.raises(RefusedError):
+            replace(SPEC, **beyond)
 
 
 def test_a_copy_pair_earns_what_one_honest_trainer_earns() -> None:
@@ -119,15 +124,16 @@ def test_bad_luck_of_somebody_with_a_clear_gap_is_admissible_and_unpaid() -> Non
 
 
 def test_one_harmful_round_after_ten_good_ones_earns_0() -> None:
-    history = ScoreHistory().with_standings({0: Standing(0.03, 1e-6, 3.0, 1.0)})
-    verdict = score(measured(0, gain=-0.0016), measured(1), history=history).verdicts[0]
+    history = ScoreHistory().with_standings({0: with_a_name()})
+    verdict = score(measured(0, gain=-0.0016), measured(1), measured(2), history=history).verdicts[0]
     assert verdict.score is not None and verdict.score > 0
     assert (verdict.code, verdict.weight_value) == ("negative-score", 0)
 
 
 def test_one_noisy_round_after_ten_good_ones_is_still_paid() -> None:
-    history = ScoreHistory().with_standings({0: Standing(0.03, 1e-6, 3.0, 1.0)})
-    assert score(measured(0, gain=-0.0005), measured(1), history=history).verdicts[0].code == "paid"
+    history = ScoreHistory().with_standings({0: with_a_name()})
+    items = (measured(0, gain=-0.0005), measured(1), measured(2))
+    assert score(*items, history=history).verdicts[0].code == "paid"
 
 
 def test_merit_of_rounds_in_which_all_gained_much_is_worth_no_more_in_later_ones() -> None:
@@ -140,6 +146,85 @@ def test_merit_of_rounds_in_which_all_gained_much_is_worth_no_more_in_later_ones
     scores = [verdicts[slot].score for slot in (0, 3, 4)]
     assert scores == pytest.approx([0.0227, 0.0514, 0.01], abs=1e-4)
     assert {verdicts[slot].weight_value for slot in range(5)} == {10**8}
+
+
+def played(
+    gains: Callable[[int], dict[int, float]], *, falls_by: float = 0.7, rounds: int = 20, honest: int = 9
+) -> list[dict[int, float]]:
+    """Return each round's pay by slot over the honest mean; slots from `honest` on gain as `gains` says."""
+    history, consensus, pay = ScoreHistory(), {}, []
+    draws = iter(NormalDist().samples(rounds * 2 * (honest + 3), seed=1))
+    for number in range(rounds):
+        usual = max(0.3 * falls_by**number, 0.004)
+        error = 0.05 * usual
+        told = dict.fromkeys(range(honest), 1.0) | gains(number)
+        items = [measured(slot, share * usual + error * next(draws), se=error) for slot, share in told.items()]
+        scores = score(*items, history=history, consensus=consensus)
+        history, consensus = scores.history, paid_weights(scores)
+        mean = sum(consensus.get(slot, 0) for slot in range(honest)) / honest
+        pay.append({slot: consensus.get(slot, 0) / mean for slot in told})
+    return pay
+
+
+def mean_pay(pay: list[dict[int, float]], slot: int, first: int) -> float:
+    return sum(item[slot] for item in pay[first:]) / len(pay[first:])
+
+
+@pytest.mark.parametrize(("falls_by", "slack_pay", "later"), [(0.7, 0.51, 0.45), (0.8, 0.41, 0.34), (0.9, 0.34, 0.27)])
+def test_what_merit_of_the_first_three_rounds_is_worth_where_only_gains_tell(
+    falls_by: float, slack_pay: float, later: float
+) -> None:
+    slack = played(lambda number: {9: 1.0 if number < 3 else 0.6}, falls_by=falls_by)
+    always = played(lambda _: {9: 0.6}, falls_by=falls_by)
+    assert mean_pay(always, 9, 3) == pytest.approx(0.21, abs=0.02)
+    assert (mean_pay(slack, 9, 3), mean_pay(slack, 9, 12)) == pytest.approx((slack_pay, later), abs=0.02)
+
+
+@pytest.mark.parametrize(("falls_by", "pay", "later"), [(0.7, 0.48, 0.55), (0.8, 0.63, 0.72), (0.9, 0.76, 0.88)])
+def test_what_a_first_round_without_any_gain_costs_honest_work_later(falls_by: float, pay: float, later: float) -> None:
+    unlucky = played(lambda number: {9: float(number > 0)}, falls_by=falls_by)
+    assert (mean_pay(unlucky, 9, 3), mean_pay(unlucky, 9, 12)) == pytest.approx((pay, later), abs=0.02)
+
+
+@pytest.mark.parametrize(("errors", "pay"), [(1.0, 0.0), (0.5, 0.06), (0.3, 0.37)])
+def test_what_three_of_ten_are_paid_for_small_harm_in_late_rounds(errors: float, pay: float) -> None:
+    history, consensus, harmful, honest = ScoreHistory(), {}, 0.0, 0.0
+    draws = iter(NormalDist().samples(60 * 20, seed=2))
+    for number in range(60):
+        items = []
+        for slot in range(10):
+            gain, gap = (errors, errors) if slot < 7 else (-errors, 0.0)
+            gain, gap = gain + next(draws), gap + next(draws)
+            items.append(Measurement(slot, gain, 1.0, gain + gap, 1.0, adjusted=(gap, 1.0)))
+        scores = score(*items, history=history, consensus=consensus)
+        history, consensus = scores.history, paid_weights(scores)
+        if number >= 10 and consensus:
+            harmful += sum(consensus.get(slot, 0) for slot in range(7, 10)) / 3 / sum(consensus.values())
+            honest += sum(consensus.get(slot, 0) for slot in range(7)) / 7 / sum(consensus.values())
+    assert harmful / honest == pytest.approx(pay, abs=0.05)
+
+
+def test_whoever_gained_four_times_as_much_beside_one_other_trainer_is_paid_as_others_are_later() -> None:
+    history, consensus = ScoreHistory(), {}
+    for number in range(6):
+        usual, others, times = 0.3 * 0.7**number, range(9 if number else 1), 1.0 if number else 4.0
+        items = [*(measured(slot, usual, se=0.001) for slot in others), measured(9, times * usual, se=0.001)]
+        scores = score(*items, history=history, consensus=consensus)
+        history, consensus = scores.history, paid_weights(scores)
+    assert consensus[9] / consensus[0] == pytest.approx(1.08, abs=0.02)
+
+
+@pytest.mark.parametrize("usual", [1e-4, 0.0, -1e-4])
+def test_honest_work_is_paid_where_nothing_is_left_to_gain(usual: float) -> None:
+    error, history, codes = 0.001, ScoreHistory(), []
+    draws = iter(NormalDist().samples(40 * 10, seed=3))
+    for _ in range(40):
+        items = [measured(slot, usual + error * next(draws), se=error) for slot in range(10)]
+        scores = score(*items, history=history, consensus=dict.fromkeys(range(10), 10**8))
+        history = scores.history
+        codes += [(verdict.code, (verdict.score or 0.0) < 0) for verdict in scores.verdicts.values()]
+    assert codes.count(("paid", True)) > 50, "scores below zero are within the doubt"
+    assert sum(code == "paid" for code, _ in codes) >= 396
 
 
 def test_honest_work_is_paid_alike_where_there_is_hardly_anything_to_gain() -> None:
@@ -170,14 +255,14 @@ def test_a_copier_with_a_past_of_large_gaps_is_no_original() -> None:
 
 
 def test_idle_rounds_on_old_merit_earn_0() -> None:
-    history = ScoreHistory().with_standings({slot: Standing(0.03, 1e-6, 3.0, 1.0) for slot in range(3)})
+    history = ScoreHistory().with_standings({slot: with_a_name() for slot in range(3)})
     idle = Measurement(2, 0.0, 0.0, 0.0, 0.0)
     scores = score(measured(0), measured(1), idle, history=history)
     assert (scores.verdicts[2].code, scores.verdicts[2].weight_value) == ("low-gap", 0)
 
 
 def test_balance_below_its_floor_excludes() -> None:
-    history = ScoreHistory().with_standings({0: Standing(0.03, 1e-6, 3.0, -0.5)})
+    history = ScoreHistory().with_standings({0: with_a_name(balance=-0.5)})
     verdict = score(measured(0, gap=0.0001), measured(1), history=history).verdicts[0]
     assert (verdict.code, verdict.weight_value) == ("low-balance", 0)
 
@@ -256,7 +341,7 @@ def test_everybody_without_a_measurement_has_a_verdict_too() -> None:
 
 
 def test_an_unmeasured_round_leaves_the_history_alone() -> None:
-    history = ScoreHistory().with_standings({0: Standing(0.03, 1e-6, 3.0, 0.4)})
+    history = ScoreHistory().with_standings({0: with_a_name(balance=0.4)})
     scores = score_round({}, ALONE, {0: 0}, history, {}, SPEC, unavailable={0})
     assert scores.history == history
 
@@ -320,7 +405,7 @@ def test_power_and_z_come_from_the_manifest() -> None:
 
 
 def test_a_round_that_is_bad_for_all_changes_nobodys_history() -> None:
-    known = ScoreHistory({slot: Standing(0.02, 1e-8, 2.0, 0.5) for slot in range(4)})
+    known = ScoreHistory({slot: with_a_name(balance=0.5) for slot in range(4)})
     order, consensus = {slot: slot for slot in range(4)}, dict.fromkeys(range(4), 1000)
     good = {slot: measured(slot) for slot in range(4)}
     harmful = {slot: measured(slot, gain=-0.01, gap=-0.01) for slot in range(4)}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from emerit.lab.arena import Text
 from emerit.lab.attack import Attack, Sent
 from emerit.lab.attacks.updates import scaled
+from emerit.lab.machine import Machine
 from emerit.lab.view import RoundView
 
 
@@ -75,3 +76,28 @@ class Absentee(Attack):
         if view.number >= 3 and view.number % 5:
             return {}
         return {slot: view.honest(place) for place, slot in enumerate(view.slots)}
+
+
+class Slacker(Attack):
+    """Earns a name in a run's first rounds, in which all gain most, and works a third as much from then on."""
+
+    name = "slacker"
+    source = "docs/economics.md (scores over rounds)"
+    says = "Works honestly in the first three rounds, then on a third of its batches."
+    works = True
+
+    def __init__(self) -> None:
+        """Start without memory."""
+        self._smaller: list[Machine] = []
+
+    def contribute(self, view: RoundView) -> Mapping[int, Sent]:
+        """Work, or work less."""
+        if view.number < 3:
+            return {slot: view.honest(place) for place, slot in enumerate(view.slots)}
+        if not self._smaller:
+            seeds = [view.arena.private_seed(slot) for slot in view.slots]
+            self._smaller = [Machine(view.manifest, seed, 1 / 3) for seed in seeds]
+        return {
+            slot: machine.work(view.number, view.values, view.assigned[slot])
+            for slot, machine in zip(view.slots, self._smaller, strict=True)
+        }
