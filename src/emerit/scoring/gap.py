@@ -9,7 +9,8 @@ mean is clear first; this round's ends the pay of whoever stops to work.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,26 +18,26 @@ from emerit.protocol.manifest import ScoringSpec
 from emerit.scoring.history import Standing
 from emerit.scoring.measurement import Measurement, weighted_median
 from emerit.scoring.trust import say
-from emerit.scoring.usual_gain import UNKNOWN_GAIN, UsualGain
+from emerit.scoring.usual_gain import CLEAR_Z, UNKNOWN_GAIN, UsualGain
 from emerit.scoring.usual_gap import UNKNOWN_GAP, UsualGap, somewhat_above
 
 NEGATIVE_Z: Final = 2.0
 GAIN_Z: Final = 2.0
 MOST_GAIN: Final = 1.1
-CAP_NEEDED: Final = 2
 
 
 @dataclass(frozen=True)
 class GapReference:
     """The round's usual figures, as medians of the originals: `usual` of the gap, `gain` of the gain that is paid for.
 
-    `trusted` says whether they are of trainers that the last consensus paid, and `originals` of how many.
+    `trusted` says whether they are of trainers that the last consensus paid. `most_gain` is the largest gain that is
+    paid in the round, in nats per token.
     """
 
     usual: UsualGap = UNKNOWN_GAP
     gain: UsualGain = UNKNOWN_GAIN
     trusted: bool = False
-    originals: int = 0
+    most_gain: float = math.inf
 
     @property
     def bad(self) -> bool:
@@ -54,18 +55,6 @@ class GapReference:
     def harm(self) -> float:
         """The gain, 0 or less, below which a contribution does harm: that of usual work in a round bad for all."""
         return min(0.0, self.gain.value) if self.bad and self.gain.value is not None else 0.0
-
-    @property
-    def most_gain(self) -> float:
-        """The largest gain that is paid in a round: a tenth above the usual one, or two errors where that is more.
-
-        Trainers with one codec, one norm and one machine each come out alike. Whoever gains several times as much has
-        sent something else, such as a plain gradient in the first rounds, and pay by the third power would give him
-        most of the round. With one original nothing else is usual.
-        """
-        if self.gain.value is None or self.originals < CAP_NEEDED:
-            return float("inf")
-        return somewhat_above(self.gain.value, MOST_GAIN, GAIN_Z * self.gain.error)
 
     def factor(self, measurement: Measurement, standing: Standing, spec: ScoringSpec) -> float:
         """Return the share of its pay, in [0, 1], that a contribution's gap leaves it; `standing` includes this round.
@@ -94,18 +83,34 @@ def gap_reference(
     if not originals:
         return GapReference()
     weights, trusted = _weights([item.slot for item in originals], consensus)
+    gain = UsualGain(
+        weighted_median([item.gain for item in originals], weights),
+        weighted_median([item.gain_se for item in originals], weights),
+    )
     return GapReference(
         usual=UsualGap(
             weighted_median([item.gap for item in originals], weights),
             weighted_median([item.gap_se for item in originals], weights),
         ),
-        gain=UsualGain(
-            weighted_median([item.gain for item in originals], weights),
-            weighted_median([item.gain_se for item in originals], weights),
-        ),
+        gain=gain,
         trusted=trusted,
-        originals=len(originals),
+        most_gain=_most_gain(originals, gain),
     )
+
+
+def _most_gain(originals: Sequence[Measurement], gain: UsualGain) -> float:
+    """Return the largest gain that is paid in a round: a tenth above the usual one, or two errors where that is more.
+
+    Trainers with one codec, one norm and one machine each come out alike. Whoever gains several times as much has
+    sent something else, such as a plain gradient in the first rounds, and pay by the third power would give him most of
+    the round. Of two originals the lesser is the usual one, and it may be next to nothing, with an error to match: then
+    the other may have as much as is clear by four of its own. One original is alone.
+    """
+    if gain.value is None or len(originals) == 1:
+        return math.inf
+    if len(originals) == 2:
+        return somewhat_above(gain.value, MOST_GAIN, CLEAR_Z * max(item.gain_se for item in originals))
+    return somewhat_above(gain.value, MOST_GAIN, GAIN_Z * gain.error)
 
 
 def _weights(slots: Collection[int], consensus: Mapping[int, int]) -> tuple[list[float], bool]:

@@ -115,7 +115,7 @@ def test_nobody_gets_doubt_by_a_noisy_update() -> None:
 
 
 def test_in_a_bad_round_who_has_a_history_is_held_to_it_and_a_newcomer_to_nothing() -> None:
-    reference = GapReference(UsualGap(-0.004, 0.001), gain=UsualGain(-1.0, 0.0), trusted=True, originals=4)
+    reference = GapReference(UsualGap(-0.004, 0.001), gain=UsualGain(-1.0, 0.0), trusted=True)
     known = standing(0.0, UsualGap(0.004, 0.0001))
     assert reference.bad
     assert reference.factor(measured(0, gap=-0.001, se=0.001), known, SPEC) == 0.0
@@ -158,8 +158,11 @@ def test_a_gap_enters_the_history_up_to_a_quarter_or_an_error_above_the_usual(
 def test_the_usual_gain_and_a_tenth_more_is_paid_at_most() -> None:
     items = [measured(slot, gain=gain, se=0.0001) for slot, gain in enumerate((0.01, 0.012, 0.1))]
     assert gap_reference(items, (), {}).most_gain == pytest.approx(0.0132)
-    assert gap_reference(items[1:], (), {}).most_gain == pytest.approx(0.0132)
     assert gap_reference(items[:1], (), {}).most_gain == float("inf")
+    two = [measured(0, gain=0.01, se=0.002), measured(1, gain=0.03, se=0.001)]
+    assert gap_reference(two, (), {}).most_gain == pytest.approx(0.018)
+    nothing_beside = [measured(0, gain=1e-9, se=1e-9), measured(1, gain=0.01, se=0.001)]
+    assert gap_reference(nothing_beside, (), {}).most_gain == pytest.approx(0.004)
     noisy = [measured(slot, gain=0.001, se=0.001) for slot in range(3)]
     assert gap_reference(noisy, (), {}).most_gain == pytest.approx(0.003)
 
@@ -179,7 +182,7 @@ def test_200_newcomers_move_the_reference_by_nothing(newcomers: int, gap: float)
     crowd = [measured(3 + slot, gap=gap, se=0.5) for slot in range(newcomers)]
     alone = gap_reference(paid, (), {})
     with_crowd = gap_reference(paid + crowd, (), {0: 50, 1: 50, 2: 50})
-    assert with_crowd == replace(alone, trusted=True, originals=3 + newcomers)
+    assert with_crowd == replace(alone, trusted=True)
 
 
 def test_without_measurements_there_is_no_reference() -> None:

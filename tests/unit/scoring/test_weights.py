@@ -214,6 +214,16 @@ def test_whoever_gained_four_times_as_much_beside_one_other_trainer_is_paid_as_o
     assert consensus[9] / consensus[0] == pytest.approx(1.08, abs=0.02)
 
 
+def test_whoever_sends_next_to_nothing_takes_no_pay_from_the_only_other_trainer() -> None:
+    history, consensus, idle = ScoreHistory(), {}, 0
+    for _ in range(5):
+        scores = score(measured(0), measured(1, gain=1e-9, gap=0.0, se=1e-9), history=history, consensus=consensus)
+        history, consensus = scores.history, paid_weights(scores)
+        assert scores.verdicts[0].code == "paid"
+        idle += consensus.get(1, 0)
+    assert idle < 0.02 * 5 * consensus[0]
+
+
 @pytest.mark.parametrize("usual", [1e-4, 0.0, -1e-4])
 def test_honest_work_is_paid_where_nothing_is_left_to_gain(usual: float) -> None:
     error, history, codes = 0.001, ScoreHistory(), []
