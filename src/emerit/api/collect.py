@@ -50,7 +50,8 @@ class Collector:
         """Bring everything to the chain's head and return it, with what the index took in.
 
         A standing header that does not follow from the revealed weights does not end this: the rounds before it are
-        shown in full, with the trouble.
+        shown in full, with the trouble. A round that settled only after the index had read the head is left for the
+        next call, so that no answer counts a round whose events the index lacks.
 
         Raises:
             UnavailableError: chain or database did not answer.
@@ -65,7 +66,7 @@ class Collector:
         chronicle = self._chronicler.read(step)
         status = self._context.client.status()
         trouble = self._follow(step)
-        entries = tuple(self._ledger.entries)
+        entries = tuple(entry for entry in self._ledger.entries if entry.onchain.block <= step.head)
         reveals = [reveal for entry in entries for reveal in entry.weights]
         self._evidence.want(reveals)
         self._feedback.want(needed(entries))
