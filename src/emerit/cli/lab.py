@@ -159,7 +159,7 @@ def report(
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes at a time, one thread each")] = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Try all attacks against these rules and six of them against others; less than an hour on two fast cores.
+    """Try all attacks against these rules and six of them against others; 45 to 70 minutes on two cores.
 
     Each experiment is a file under --out, so a report that was stopped goes on where it was, and a change of the
     rules makes it anew.

@@ -110,13 +110,14 @@ def test_rounds_that_settled_above_what_stayed_are_replayed() -> None:
     assert [item.number for item in snapshot.digests] == [0, 1]
 
 
-def test_a_round_that_settled_above_the_index_waits_for_it() -> None:
+def test_a_round_that_settled_above_the_index_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_of(3)  # settled in the blocks 100, 101 and 102
-    collector = run.collector()
-    run.next_step = step(101, kept=102)  # block 102 came between the index's reads and the ledger's
+    collector, late = run.collector(), run.entries.pop()
+    monkeypatch.setattr(collector._ledger, "update", lambda: run.entries.append(late))
+    run.next_step = step(101, kept=101)  # block 102 comes between the index's reads and the ledger's
     snapshot, _ = collector.collect()
     assert [item.number for item in snapshot.digests] == [0, 1] and snapshot.block == 101
-    run.next_step = step(102, kept=102)
+    run.next_step = step(102, kept=101)
     snapshot, _ = collector.collect()
     assert [item.number for item in snapshot.digests] == [0, 1, 2] and snapshot.block == 102
 
